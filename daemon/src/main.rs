@@ -1,0 +1,2 @@
+//! kinlinkd.
+fn main() {}

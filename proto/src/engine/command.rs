@@ -1,0 +1,258 @@
+//! Orders from this device's users and apps, each with its caller, and what they are answered.
+
+use std::time::Duration;
+
+use super::view::{DeviceView, PairingView, SessionView, Status};
+use crate::id::{DeviceId, SessionId};
+use crate::roster::Role;
+use crate::time::Wall;
+use crate::wire::address::Address;
+use crate::wire::challenge::Challenge;
+
+/// Names a command until its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub u64);
+
+/// One client on one bus connection, until it leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallerId(pub u64);
+
+/// Who gives a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Which client: what it opened ends when it leaves.
+    pub id: CallerId,
+    /// What it may do.
+    pub kind: CallerKind,
+}
+
+/// What a caller may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallerKind {
+    /// A process of this user outside of any sandbox: everything.
+    User,
+    /// An app in a sandbox: its own sessions. What could not be identified has an empty name and no sessions.
+    Sandboxed(String),
+}
+
+/// Names a pairing, on both sides, within one run of the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PairingId(pub u64);
+
+/// What a joining device does with the sessions that it made before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OldSessions {
+    /// Brings them along, sealed anew.
+    Bring,
+    /// Discards them.
+    Discard,
+}
+
+/// An order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Shows a challenge. The shell has opened the linking socket and names its addresses, best first.
+    OpenPairing {
+        /// How long the challenge stays open.
+        timeout: Duration,
+        /// Whether devices beyond this network may answer.
+        anywhere: bool,
+        /// The account's label, if this creates it.
+        label: Option<String>,
+        /// This device's name from now on.
+        name: Option<String>,
+        /// Where the linking socket listens.
+        addresses: Vec<Address>,
+    },
+    /// Answers a challenge.
+    Join {
+        /// The challenge, decoded and verified.
+        challenge: Challenge,
+        /// This device's name from now on.
+        name: Option<String>,
+    },
+    /// The new device's user agrees to join.
+    AcceptOffer {
+        /// Which pairing.
+        pairing: PairingId,
+        /// What becomes of the sessions made before.
+        sessions: OldSessions,
+    },
+    /// The shower's user typed the code.
+    ConfirmCode {
+        /// Which pairing.
+        pairing: PairingId,
+        /// What was typed.
+        code: String,
+    },
+    /// The new device's client asks for the code, to show it.
+    Code(PairingId),
+    /// Ends a pairing, on either side.
+    CancelPairing(PairingId),
+    /// The state of a pairing, for its owner.
+    Pairing(PairingId),
+    /// Names a device, this one or another.
+    Rename {
+        /// Which.
+        device: DeviceId,
+        /// Its name from now on.
+        name: String,
+    },
+    /// Revokes devices.
+    Revoke {
+        /// Which.
+        devices: Vec<DeviceId>,
+        /// Why, for everyone to read.
+        reason: String,
+    },
+    /// Revokes every device but this one.
+    RevokeOthers {
+        /// Why.
+        reason: String,
+    },
+    /// Gives a device another role.
+    SetRole {
+        /// Which.
+        device: DeviceId,
+        /// Its role from now on.
+        role: Role,
+    },
+    /// This device revokes itself.
+    Leave {
+        /// Why.
+        reason: String,
+    },
+    /// Wipes everything here and starts over with fresh keys.
+    Erase,
+    /// Makes a session.
+    CreateSession {
+        /// The app's id.
+        app: String,
+        /// What people see.
+        title: String,
+        /// When it ends by itself; 0 is never.
+        expires: Wall,
+    },
+    /// Lists sessions.
+    Sessions(SessionFilter),
+    /// One session.
+    Session(SessionId),
+    /// Ends a session everywhere.
+    EndSession {
+        /// Which.
+        session: SessionId,
+        /// Why, for its app to hear.
+        reason: String,
+    },
+    /// Writes an entry.
+    Put {
+        /// Where.
+        session: SessionId,
+        /// Under which key.
+        key: Vec<u8>,
+        /// What.
+        value: Vec<u8>,
+    },
+    /// Removes an entry.
+    Delete {
+        /// Where.
+        session: SessionId,
+        /// Which.
+        key: Vec<u8>,
+    },
+    /// Reads an entry with its conflicts.
+    Get {
+        /// Where.
+        session: SessionId,
+        /// Which.
+        key: Vec<u8>,
+    },
+    /// Lists keys.
+    List {
+        /// Where.
+        session: SessionId,
+        /// Only keys that begin with this.
+        prefix: Vec<u8>,
+        /// Only keys behind this one.
+        after: Option<Vec<u8>>,
+        /// At most so many.
+        limit: usize,
+    },
+}
+
+/// Which sessions to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionFilter {
+    /// Of this app.
+    pub app: Option<String>,
+    /// Made on this device.
+    pub device: Option<DeviceId>,
+    /// Open ones (`true`), ended ones (`false`), or both.
+    pub open: Option<bool>,
+    /// Behind this one.
+    pub after: Option<SessionId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What a command is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Done.
+    Done,
+    /// A pairing was opened; the texts go to the caller only.
+    Opened {
+        /// Its name.
+        pairing: PairingId,
+        /// For the QR: `KL:` and Base45.
+        qr: String,
+        /// For copying: `kinlink:` and base64url.
+        text: String,
+        /// When it ends, by the wall clock, for display.
+        expires: Wall,
+    },
+    /// A join was started.
+    Joining(PairingId),
+    /// The six digits.
+    Code(String),
+    /// A pairing's state.
+    Pairing(PairingView),
+    /// Devices were revoked.
+    Revoked(Vec<DeviceId>),
+    /// A session was made.
+    Created(SessionId),
+    /// Sessions, and whether more stand behind the last one.
+    Sessions(Vec<SessionView>, bool),
+    /// One session.
+    Session(SessionView),
+    /// The values of a key: the one shown first, then the conflicting ones; never empty.
+    Values(Vec<Value>),
+    /// Keys, and whether more stand behind the last one.
+    Keys(Vec<KeyView>, bool),
+    /// All devices, and this one's state.
+    Devices(Vec<DeviceView>, Status),
+}
+
+/// A value of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// The bytes; `None` is a delete that conflicts with a write.
+    pub bytes: Option<Vec<u8>>,
+    /// When its writer's clock said it was written.
+    pub time: Wall,
+    /// Who wrote it.
+    pub device: DeviceId,
+}
+
+/// A key in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyView {
+    /// The key.
+    pub key: Vec<u8>,
+    /// When its value was written.
+    pub time: Wall,
+    /// Who wrote it.
+    pub device: DeviceId,
+    /// Bytes of the value.
+    pub size: u64,
+}

@@ -1,0 +1,228 @@
+//! Plain public snapshots of the state, for D-Bus and the command line.
+
+use super::error::CommandError;
+use crate::id::{AccountId, DeviceId, EpochId, SessionId, StatementId};
+use crate::roster::{Custody, Role};
+use crate::time::Wall;
+use crate::wire::address::Address;
+
+/// What everybody on this device may know at a glance. The shell publishes it whenever it changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// This device's state.
+    pub status: Status,
+    /// All devices, this one first, then linked ones by name, then those that are out.
+    pub devices: Vec<DeviceView>,
+}
+
+/// This device's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Where it stands.
+    pub standing: Standing,
+    /// The account, once there is one.
+    pub account: Option<AccountId>,
+    /// The account's label.
+    pub label: String,
+    /// This device.
+    pub device: DeviceId,
+    /// Its name.
+    pub name: String,
+    /// The newest statement of each author.
+    pub heads: Vec<(DeviceId, u32, StatementId)>,
+    /// The epoch that is written under.
+    pub epoch: Option<EpochId>,
+    /// Whether a challenge is open here.
+    pub pairing_open: bool,
+    /// Something critical was made by a newer version: no writing, no approving.
+    pub update_needed: bool,
+    /// Who put this device out, why, and when.
+    pub revoked: Option<RevokedBy>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Where a device stands, seen from itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// No account with other devices.
+    #[default]
+    Unlinked,
+    /// Linked with others, or was.
+    Linked,
+    /// It agreed to join and has not seen the link yet.
+    Pending,
+    /// It was revoked, or left.
+    Revoked,
+}
+
+/// A revocation, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevokedBy {
+    /// Who.
+    pub by: DeviceId,
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+    /// When, by the revoker's clock.
+    pub at: Wall,
+}
+
+/// Where a device stands, seen by the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceStatus {
+    /// In.
+    Linked,
+    /// In, but it has not shown up yet.
+    Pending,
+    /// Out.
+    Revoked,
+    /// Out by its own wish.
+    Left,
+    /// No rights until somebody settles who was right.
+    Suspended,
+    /// Linked by a device that was being revoked; no access until an owner links it.
+    Unconfirmed,
+}
+
+/// A device, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceView {
+    /// Which.
+    pub id: DeviceId,
+    /// Its name, cleaned.
+    pub name: String,
+    /// Its platform, cleaned.
+    pub platform: String,
+    /// Its role.
+    pub role: Role,
+    /// Its custody.
+    pub custody: Custody,
+    /// Where it stands.
+    pub status: DeviceStatus,
+    /// Whether it is this one.
+    pub this: bool,
+    /// When it was linked.
+    pub linked_at: Wall,
+    /// Who linked it; itself if it was the first.
+    pub linked_by: DeviceId,
+    /// From where it answered.
+    pub linked_from: Option<Address>,
+    /// Whether it is connected now.
+    pub online: bool,
+    /// When it was last connected or reported.
+    pub last_seen: Wall,
+    /// Where it was last reached.
+    pub address: Option<Address>,
+    /// Its lease in seconds; 0 is none.
+    pub lease: u32,
+    /// Its revocation.
+    pub revoked: Option<RevokedBy>,
+    /// Its revocation was applied on so many of so many remaining devices.
+    pub applied: (u32, u32),
+}
+
+/// A session, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionView {
+    /// Which.
+    pub id: SessionId,
+    /// The app's id.
+    pub app: String,
+    /// Its title.
+    pub title: String,
+    /// Where it was made.
+    pub device: DeviceId,
+    /// That device's name.
+    pub device_name: String,
+    /// When it was made.
+    pub created: Wall,
+    /// When it was last written to.
+    pub last_active: Wall,
+    /// When it ends by itself; 0 is never.
+    pub expires: Wall,
+    /// Who ended it, why, and when.
+    pub ended: Option<RevokedBy>,
+}
+
+/// Which side of a pairing this device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// It shows the challenge.
+    Show,
+    /// It answers one.
+    Join,
+}
+
+/// Where a pairing stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PairingState {
+    /// Show: nobody has answered.
+    Waiting,
+    /// Show: somebody proved to have seen the challenge.
+    Claimed,
+    /// Show: the code is to be typed. Join: it is to be shown.
+    Code,
+    /// Join: on the way to the shower.
+    Dialling,
+    /// Join: the account is shown, the user is asked.
+    Offered,
+    /// Join: agreed, waiting for the shower.
+    Accepted,
+    /// Done.
+    Linked,
+    /// Not done; see the error.
+    Failed,
+    /// Ended by a user.
+    Cancelled,
+}
+
+/// A pairing, for the client that opened it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairingView {
+    /// Which side.
+    pub direction: Direction,
+    /// Where it stands.
+    pub state: PairingState,
+    /// The peer, once known.
+    pub peer: Option<DeviceId>,
+    /// Its self-chosen name, cleaned.
+    pub peer_name: String,
+    /// Its platform, cleaned.
+    pub peer_platform: String,
+    /// From where it answers.
+    pub peer_address: Option<Address>,
+    /// The account to join.
+    pub account: Option<AccountId>,
+    /// Its label, cleaned.
+    pub label: String,
+    /// As what.
+    pub role: Role,
+    /// In whose custody.
+    pub custody: Custody,
+    /// When the challenge ends, for display.
+    pub expires: Wall,
+    /// Tries left at the code.
+    pub tries_left: u8,
+    /// Why it failed.
+    pub error: Option<CommandError>,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self {
+            standing: Standing::default(),
+            account: None,
+            label: String::new(),
+            device: DeviceId::NONE,
+            name: String::new(),
+            heads: Vec::new(),
+            epoch: None,
+            pairing_open: false,
+            update_needed: false,
+            revoked: None,
+            warnings: Vec::new(),
+        }
+    }
+}

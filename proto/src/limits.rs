@@ -1,0 +1,105 @@
+//! Every limit and interval of the protocol, each with its reason.
+
+use std::time::Duration;
+
+/// Characters of a name or platform that are shown. Longer ones hide what stands behind them.
+pub const NAME_CHARS: usize = 64;
+/// Bytes of a name on the wire: 64 characters of four bytes do not fit a `t8`, so fewer of those.
+pub const NAME_BYTES: usize = 255;
+/// Bytes of a revocation's text: enough for a sentence.
+pub const REASON_BYTES: usize = 200;
+/// Bytes of a session's title: a line on any screen.
+pub const TITLE_BYTES: usize = 1024;
+/// Bytes of a key within a session.
+pub const KEY_BYTES: usize = 1024;
+/// Bytes of a value: larger ones belong in files.
+pub const VALUE_BYTES: usize = 1 << 20;
+/// Entries of an operation's context: as many concurrent authors as an account has devices, with
+/// room for a second generation of each.
+pub const CONTEXT_ENTRIES: usize = 64;
+/// Sessions of one app. A runaway app must not fill the list of every device.
+pub const SESSIONS_PER_APP: usize = 1000;
+/// Open sessions in all.
+pub const SESSIONS: usize = 10_000;
+
+/// Devices of an account unless set otherwise.
+pub const DEVICES_DEFAULT: usize = 10;
+/// Devices of an account at most: vectors and sealed epochs grow with it.
+pub const DEVICES_MAX: usize = 30;
+/// Authors named in a vector: the devices of today and those revoked before.
+pub const AUTHORS: usize = 255;
+/// Parents of a statement: see [`AUTHORS`]; authors that were revoked long ago are reached through others.
+pub const PARENTS: usize = 64;
+/// Bytes of one statement: the largest is a link (about 1.6 KiB) with 64 parents.
+pub const STATEMENT_BYTES: usize = 16 * 1024;
+/// Statements kept that wait for their parents. A peer sends parents first, so few ever wait.
+pub const STATEMENTS_WAITING: usize = 256;
+/// Statements of an account. At ten thousand an evaluation still takes well under a second.
+pub const STATEMENTS: usize = 20_000;
+/// Addresses carried for one device.
+pub const ADDRESSES: usize = 8;
+/// Extensions of one object.
+pub const EXTENSIONS: usize = 16;
+
+/// Bytes of a frame from a peer that has not proved anything yet.
+pub const FRAME_STRANGER: usize = 8 * 1024;
+/// Bytes of a frame from the shower, who is pinned: it carries the roster.
+pub const FRAME_SHOWER: usize = 4 << 20;
+/// Bytes of a control frame between linked devices.
+pub const FRAME_CONTROL: usize = 1 << 20;
+/// Bytes of a segment frame: segments stay under 4 MiB unless one value alone is larger.
+pub const FRAME_SEGMENT: usize = 6 << 20;
+/// What a segment should stay under, in bytes: it is held in memory whole while it is verified.
+pub const SEGMENT_BYTES: usize = 4 << 20;
+/// log2 of the operations in a full segment.
+pub const SEGMENT_LEVEL: u8 = 10;
+/// A range up to this many bytes travels inline on the control stream, a longer one on its own.
+pub const INLINE_BYTES: usize = 256 * 1024;
+
+/// How long a challenge stays open unless set otherwise.
+pub const CHALLENGE_DEFAULT: Duration = Duration::from_secs(120);
+/// The shortest time for walking to the other machine.
+pub const CHALLENGE_MIN: Duration = Duration::from_secs(30);
+/// The longest: an open challenge is an open door.
+pub const CHALLENGE_MAX: Duration = Duration::from_secs(300);
+/// How long the linking socket still answers a valid claim with the reason why it is too late.
+pub const CHALLENGE_LINGER: Duration = Duration::from_secs(60);
+/// Tries at the code, each with fresh nonces: one guess in 10^6 each.
+pub const CODE_TRIES: u8 = 3;
+/// Bad proofs of one address before it is no longer answered while this challenge is open.
+pub const BAD_PROOFS: u8 = 5;
+/// How long J waits for an answer of the shower's machine (not of its user).
+pub const LINK_ANSWER: Duration = Duration::from_secs(20);
+/// A linked device that never showed up is revoked after this much running time.
+pub const NEVER_COMPLETED: Duration = Duration::from_secs(24 * 3600);
+/// A new owner is a member for this much running time of an owner's daemon.
+pub const PROMOTE_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// What a revoked device still holds, sealed and without its keys, goes after this much running
+/// time: until then a recovery key can undo the revocation.
+pub const REVOKED_KEEPS: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long the revoker waits for the revoked device to have stored its revocation.
+pub const REVOKED_WAIT: Duration = Duration::from_millis(200);
+
+/// Connections in all: 30 devices twice over, for duplicates that are being sorted out.
+pub const CONNECTIONS: usize = 64;
+/// Handshakes under way in all; more are answered with Retry or dropped.
+pub const HANDSHAKES: usize = 64;
+/// Handshakes under way for one source address.
+pub const HANDSHAKES_PER_SOURCE: usize = 8;
+/// A handshake takes one round trip; ten seconds allow for a very bad network.
+pub const HANDSHAKE: Duration = Duration::from_secs(10);
+/// A linked peer says Hello at once.
+pub const HELLO: Duration = Duration::from_secs(10);
+/// QUIC's idle time-out: a peer that vanished is noticed within this.
+pub const IDLE: Duration = Duration::from_secs(60);
+/// QUIC keep-alive: twice within the idle time-out; also keeps NAT bindings.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(25);
+/// The first wait before dialling again.
+pub const REDIAL_MIN: Duration = Duration::from_millis(500);
+/// The longest wait before dialling again.
+pub const REDIAL_MAX: Duration = Duration::from_secs(60);
+/// Changes are reported to the other devices after this much quiet, so that a burst costs one report.
+pub const REPORT_QUIET: Duration = Duration::from_secs(2);
+
+/// Our own clock follows a peer's no further ahead than this.
+pub const CLOCK_AHEAD: Duration = Duration::from_secs(600);

@@ -1,0 +1,180 @@
+//! Stored state as an argument: ordered tables of bytes, inside one write transaction.
+//!
+//! The engine reads and writes through this trait while the shell holds a write transaction open. The shell commits when the
+//! engine has taken its facts, and only then carries out what the engine asked for. That commit is
+//! the barrier: a revocation is on disk before a connection is cut. A transaction that was not committed never happened; the
+//! shell then drops the engine and loads it anew.
+
+/// Why the store did not answer. After any of these the transaction is lost and the engine is loaded anew.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("storage: {0}")]
+pub struct StoreError(pub String);
+
+/// The tables. Keys order as bytes; what stands in them is written down at each constructor of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Table {
+    /// Single values by name: schema, index key, own generation, counters.
+    Meta,
+    /// Statements: StatementId → bytes as they came.
+    Statements,
+    /// Epoch secrets, sealed under the store key: EpochId → nonce and ciphertext.
+    Secrets,
+    /// Sealed epochs and histories as they came: kind, EpochId, recipient → bytes.
+    Envelopes,
+    /// Journals: local index `u32` → JournalId, signed head, peaks, live digest.
+    Journals,
+    /// Operations: local index `u32`, number `u64` (keys that rise) → session, epoch, ciphertext; or a dropped leaf's hash.
+    Operations,
+    /// Hashes of complete aligned subtrees: local index, level, position → 32 bytes.
+    Subtrees,
+    /// Live values: session, PRF of (space, key) → references to operations.
+    Entries,
+    /// Sessions: SessionId → references and sealed summary.
+    Sessions,
+    /// Newest report of each device: DeviceId → bytes as they came.
+    Reports,
+    /// Peers: DeviceId → addresses that worked, last seen.
+    Peers,
+    /// Operations whose epoch could not be opened yet: EpochId, local index, number → nothing.
+    Waiting,
+}
+
+impl Table {
+    /// All, in order of their codes.
+    pub const ALL: [Self; 12] = [
+        Self::Meta,
+        Self::Statements,
+        Self::Secrets,
+        Self::Envelopes,
+        Self::Journals,
+        Self::Operations,
+        Self::Subtrees,
+        Self::Entries,
+        Self::Sessions,
+        Self::Reports,
+        Self::Peers,
+        Self::Waiting,
+    ];
+
+    /// The table's name on disk.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Statements => "statements",
+            Self::Secrets => "secrets",
+            Self::Envelopes => "envelopes",
+            Self::Journals => "journals",
+            Self::Operations => "operations",
+            Self::Subtrees => "subtrees",
+            Self::Entries => "entries",
+            Self::Sessions => "sessions",
+            Self::Reports => "reports",
+            Self::Peers => "peers",
+            Self::Waiting => "waiting",
+        }
+    }
+}
+
+/// A key and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
+/// Reading, inside a transaction or from a snapshot.
+pub trait Read {
+    /// The value of `key`.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Up to `limit` rows with `from <= key < to`, ascending.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError>;
+}
+
+/// Writing, inside a transaction. Its own writes are seen by its reads.
+pub trait Store: Read {
+    /// Sets `key` to `value`.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
+
+    /// Removes `key`; it is no error if there is none.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError>;
+
+    /// Removes every row of `table`.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn clear(&mut self, table: Table) -> Result<(), StoreError>;
+}
+
+/// The first key behind all keys that begin with `prefix`, for [`Read::range`].
+#[must_use]
+pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    vec![u8::MAX; 64]
+}
+
+/// A store in memory: for guests, tests and simulations. [`MemoryStore::snapshot`] is what a commit
+/// keeps; going back to it is what a crash leaves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryStore(std::collections::BTreeMap<(Table, Vec<u8>), Vec<u8>>);
+
+impl MemoryStore {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A copy of all there is.
+    #[must_use]
+    pub fn snapshot(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Read for MemoryStore {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.0.get(&(table, key.to_vec())).cloned())
+    }
+
+    fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let rows = self.0.range((table, from.to_vec())..(table, to.to_vec()));
+        Ok(rows.take(limit).map(|((_, key), value)| (key.clone(), value.clone())).collect())
+    }
+}
+
+impl Store for MemoryStore {
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.0.insert((table, key.to_vec()), value.to_vec());
+        Ok(())
+    }
+
+    fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        self.0.remove(&(table, key.to_vec()));
+        Ok(())
+    }
+
+    fn clear(&mut self, table: Table) -> Result<(), StoreError> {
+        self.0.retain(|(t, _), _| *t != table);
+        Ok(())
+    }
+}

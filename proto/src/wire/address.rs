@@ -1,0 +1,99 @@
+//! Typed addresses.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::codec::{Decode, DecodeError, Encode, Reader, Writer};
+
+/// Where a device can be reached. Unknown types are carried on and skipped.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Address {
+    /// An IP address and UDP port.
+    Socket(SocketAddr),
+    /// A type that this version does not know (0: "not known").
+    Other {
+        /// The type.
+        kind: u8,
+        /// The content, unread.
+        value: Vec<u8>,
+    },
+}
+
+const NONE: u8 = 0;
+const IPV4: u8 = 1;
+const IPV6: u8 = 2;
+
+impl Address {
+    /// "Not known".
+    #[must_use]
+    pub fn none() -> Self {
+        Self::Other { kind: NONE, value: Vec::new() }
+    }
+
+    /// The socket address, if this is one.
+    #[must_use]
+    pub fn socket(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Socket(addr) => Some(*addr),
+            Self::Other { .. } => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(addr: SocketAddr) -> Self {
+        Self::Socket(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(addr) => addr.fmt(f),
+            Self::Other { .. } => f.write_str("unknown address"),
+        }
+    }
+}
+
+impl Encode for Address {
+    fn encode(&self, w: &mut Writer) {
+        match self {
+            Self::Socket(addr) => {
+                let mut inner = Writer::new();
+                let kind = match addr.ip() {
+                    IpAddr::V4(ip) => {
+                        inner.raw(&ip.octets());
+                        IPV4
+                    }
+                    IpAddr::V6(ip) => {
+                        inner.raw(&ip.octets());
+                        IPV6
+                    }
+                };
+                inner.u16(addr.port());
+                w.u8(kind);
+                w.v8(inner.written());
+            }
+            Self::Other { kind, value } => {
+                w.u8(*kind);
+                w.v8(value);
+            }
+        }
+    }
+}
+
+impl Decode for Address {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let kind = r.u8()?;
+        let value = r.v8()?;
+        let mut inner = Reader::new(value);
+        let ip: IpAddr = match kind {
+            IPV4 => Ipv4Addr::from(inner.array::<4>()?).into(),
+            IPV6 => Ipv6Addr::from(inner.array::<16>()?).into(),
+            _ => return Ok(Self::Other { kind, value: value.to_vec() }),
+        };
+        let port = inner.u16()?;
+        inner.finish()?;
+        Ok(Self::Socket(SocketAddr::new(ip, port)))
+    }
+}
