@@ -111,7 +111,8 @@ pub fn derive(secret: &[u8], salt: &[u8], text: &str, parts: &[&[u8]]) -> Secret
 /// HMAC-SHA-256 (RFC 2104) over a label and parts.
 #[must_use]
 pub fn mac(key: &Secret, text: &str, parts: &[&[u8]]) -> [u8; 32] {
-    let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new(&key.0.into());
+    // HMAC takes keys of any length: this cannot fail, and an empty result would verify nowhere.
+    let Ok(mut mac) = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&key.0) else { return [0; 32] };
     mac.update(&label(text));
     parts.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().into()
