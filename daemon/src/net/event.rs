@@ -1,0 +1,74 @@
+//! What the network tells the one task that owns the state.
+
+use kinlink_proto::id::DeviceId;
+use kinlink_proto::wire::address::Address;
+use kinlink_proto::wire::frame::{CloseCode, Frame};
+
+/// One fact. Every `Connected` and `LinkConnected` is followed by exactly one `Disconnected`, also after an order
+/// to close; events of a connection that was ordered to close may still be in the channel.
+#[derive(Debug)]
+pub enum NetEvent {
+    /// A handshake on `kinlink/1` is done and the peer's key may connect.
+    Connected {
+        /// The new connection, of either protocol, unique within one run.
+        conn: u64,
+        /// The key that the peer proved to hold.
+        peer: DeviceId,
+        /// Whether this side dialled.
+        dialled: bool,
+        /// The peer's address.
+        address: Address,
+    },
+    /// A handshake on `kinlink-link/1` is done.
+    LinkConnected {
+        /// The new connection.
+        conn: u64,
+        /// The key that the peer proved to hold.
+        peer: DeviceId,
+        /// The pairing that this side dialled for; `None` if the peer dialled.
+        dialled: Option<u64>,
+        /// The peer's address.
+        address: Address,
+        /// `X` of PROTOCOL.md section 2.
+        exporter: [u8; 32],
+    },
+    /// A frame arrived on the control or linking stream.
+    Received {
+        /// From whom.
+        conn: u64,
+        /// What.
+        frame: Frame,
+    },
+    /// A frame arrived on a unidirectional stream of its own.
+    Transfer {
+        /// From whom.
+        conn: u64,
+        /// Which stream, unique within the connection.
+        stream: u64,
+        /// What.
+        frame: Frame,
+    },
+    /// A connection ended, by either side.
+    Disconnected {
+        /// Which.
+        conn: u64,
+        /// The code that the peer closed with, if it did.
+        code: Option<CloseCode>,
+    },
+    /// None of a device's addresses led to it.
+    DialFailed {
+        /// Whom.
+        device: DeviceId,
+    },
+    /// None of the addresses of a challenge led to its shower.
+    LinkDialFailed {
+        /// For which pairing.
+        pairing: u64,
+        /// The code that the peer closed with; [`CloseCode::NotOnLink`] also if this side did not try.
+        code: Option<CloseCode>,
+        /// What the network said, for people.
+        reason: String,
+    },
+    /// The addresses and port of this device, best first: at the start, and whenever they changed.
+    Addresses(Vec<Address>),
+}
