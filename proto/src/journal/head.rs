@@ -1,0 +1,129 @@
+//! Heads: one signature that vouches for all operations of a journal below a size.
+
+use super::operation::Header;
+use crate::id::{AccountId, Hash, JournalId, RunId};
+use crate::key::{Identity, verify};
+use crate::wire::object::{self, Extensions, kind};
+use crate::wire::{Decode, DecodeError, Encode};
+
+/// Bytes of a head at most: the fixed part, and room for extensions that are carried unread.
+pub const HEAD_BYTES: usize = 4096;
+
+/// The signed head of a journal, with the bytes in which it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Whose account.
+    pub account: AccountId,
+    /// Which journal; its device is the signer.
+    pub journal: JournalId,
+    /// The run that signed.
+    pub run: RunId,
+    /// How many operations it vouches for.
+    pub size: u64,
+    /// The root of the tree over them.
+    pub root: Hash,
+    bytes: Vec<u8>,
+}
+
+impl Head {
+    /// Signs a head of one's own journal.
+    #[must_use]
+    pub fn sign(author: &Author<'_>, size: u64, root: Hash) -> Self {
+        let journal = author.journal();
+        let bytes = object::wrap_signed(
+            kind::HEAD,
+            |w| {
+                author.account.encode(w);
+                journal.encode(w);
+                author.run.encode(w);
+                w.u64(size);
+                root.encode(w);
+                Extensions::default().encode(w);
+            },
+            |message| author.identity.sign("head", message),
+        );
+        Self { account: author.account, journal, run: author.run, size, root, bytes }
+    }
+
+    /// Reads a head and checks its signature.
+    ///
+    /// # Errors
+    /// If the bytes are malformed or too many, hold a critical element that is not known, or are not signed by the device that they name.
+    pub fn open(bytes: &[u8]) -> Result<Self, DecodeError> {
+        if bytes.len() > HEAD_BYTES {
+            return Err(DecodeError::TooLarge { what: "head", len: bytes.len(), max: HEAD_BYTES });
+        }
+        let mut r = object::open(bytes, kind::HEAD)?;
+        let head = Self {
+            account: AccountId::decode(&mut r)?,
+            journal: JournalId::decode(&mut r)?,
+            run: RunId::decode(&mut r)?,
+            size: r.u64()?,
+            root: Hash::decode(&mut r)?,
+            bytes: bytes.to_vec(),
+        };
+        Extensions::decode(&mut r)?.understood()?;
+        let signed = r.since(0);
+        let signature = r.array()?;
+        r.finish()?;
+        let valid = verify(&head.journal.device, "head", signed, &signature);
+        if valid { Ok(head) } else { Err(DecodeError::Signature("head")) }
+    }
+
+    /// The object as it came.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Who writes: this device, in this run, in its newest generation.
+#[derive(Clone, Copy, Debug)]
+pub struct Author<'a> {
+    /// Its keys.
+    pub identity: &'a Identity,
+    /// Its account.
+    pub account: AccountId,
+    /// This run.
+    pub run: RunId,
+    /// The generation that it writes.
+    pub generation: u32,
+}
+
+impl Author<'_> {
+    /// The journal that it writes.
+    #[must_use]
+    pub fn journal(&self) -> JournalId {
+        JournalId { device: self.identity.device(), generation: self.generation }
+    }
+
+    pub(super) fn header(&self, number: u64, session: crate::id::SessionId, epoch: crate::id::EpochId) -> Header {
+        Header { journal: self.journal(), number, session, epoch }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand_chacha::ChaCha20Rng;
+    use rand_chacha::rand_core::SeedableRng;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_head_is_believed_as_signed_and_in_no_other_byte(seed: u64, size: u64, root: [u8; 32], generation: u32) {
+            let identity = Identity::random(&mut ChaCha20Rng::seed_from_u64(seed));
+            let author = Author { identity: &identity, account: AccountId([7; 32]), run: RunId([9; 16]), generation };
+            let head = Head::sign(&author, size, Hash(root));
+            prop_assert_eq!(Head::open(head.bytes()), Ok(head.clone()));
+            for at in 0..head.bytes().len() {
+                let mut bytes = head.bytes().to_vec();
+                bytes[at] ^= 1 << (seed % 8);
+                prop_assert!(Head::open(&bytes).is_err(), "byte {at} flipped");
+            }
+            prop_assert!(Head::open(&[head.bytes(), &[0]].concat()).is_err());
+            prop_assert!(Head::open(&vec![0; HEAD_BYTES + 1]).is_err());
+        }
+    }
+}

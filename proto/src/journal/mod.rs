@@ -1,0 +1,267 @@
+//! Journals: each device's operations, append-only, as a Merkle tree with a signed head. PROTOCOL.md section 7.
+//!
+//! [`Journals`] is the index in memory over what lies in the store; each change goes to both. If the
+//! store's transaction is lost, the index is void as well and is loaded anew.
+
+pub(crate) mod block;
+pub mod head;
+pub mod operation;
+pub(crate) mod tables;
+pub mod tree;
+
+use std::collections::BTreeMap;
+
+pub use head::{Author, Head};
+pub use operation::{Header, Operation, Stored};
+pub use tree::Peaks;
+
+use crate::id::{EpochId, Hash, JournalId, SessionId};
+use crate::key::hash;
+use crate::limits::SEGMENT_LEVEL;
+use crate::store::{Read, Store, StoreError, Table};
+use crate::wire::{Decode, DecodeError, Encode, Reader, Writer};
+use tables::{BLOCK, Record, Subtree};
+
+/// What a device holds of a journal, as told to peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Which journal.
+    pub journal: JournalId,
+    /// How many operations are known, with or without their content.
+    pub size: u64,
+    /// The root of the tree over them.
+    pub root: Hash,
+    /// How many of them are held with their content.
+    pub live: u64,
+    /// Sum modulo 2^128 of the hashes of those. A hint, not a proof.
+    pub digest: [u8; 16],
+}
+
+impl Encode for Position {
+    fn encode(&self, w: &mut Writer) {
+        self.journal.encode(w);
+        w.u64(self.size);
+        self.root.encode(w);
+        w.u64(self.live);
+        w.raw(&self.digest);
+    }
+}
+
+impl Decode for Position {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            journal: JournalId::decode(r)?,
+            size: r.u64()?,
+            root: Hash::decode(r)?,
+            live: r.u64()?,
+            digest: r.array()?,
+        })
+    }
+}
+
+/// All journals of the account.
+#[derive(Clone, Debug, Default)]
+pub struct Journals {
+    entries: BTreeMap<JournalId, Entry>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    index: u32,
+    record: Record,
+    position: Position,
+    head: Option<Head>,
+}
+
+impl Journals {
+    /// Reads the index.
+    ///
+    /// # Errors
+    /// If the store cannot be read, or a row is damaged.
+    pub fn load(store: &dyn Read) -> Result<Self, StoreError> {
+        let entries = tables::records(store)?.into_iter().map(|(index, record)| {
+            let entry = Entry::load(index, record)?;
+            Ok((entry.position.journal, entry))
+        });
+        Ok(Self { entries: entries.collect::<Result<_, StoreError>>()? })
+    }
+
+    /// What is held of each journal, sorted by journal.
+    #[must_use]
+    pub fn vector(&self) -> Vec<Position> {
+        self.entries.values().map(|entry| entry.position).collect()
+    }
+
+    /// What is held of one journal; `None` if nothing.
+    #[must_use]
+    pub fn position(&self, journal: JournalId) -> Option<&Position> {
+        self.entries.get(&journal).map(|entry| &entry.position)
+    }
+
+    /// How many operations of a journal are known; 0 if it is not.
+    #[must_use]
+    pub fn size(&self, journal: JournalId) -> u64 {
+        self.position(journal).map_or(0, |position| position.size)
+    }
+
+    /// The newest signed head of a journal that is held whole.
+    ///
+    /// While a transfer is under way it is that of the previous one. It can be ahead of [`Journals::size`]
+    /// where only the first part of a journal counts, because its device was revoked.
+    #[must_use]
+    pub fn head(&self, journal: JournalId) -> Option<&Head> {
+        self.entries.get(&journal)?.head.as_ref()
+    }
+
+    /// Appends an operation of this device's own and returns its number. `seal` makes the ciphertext; the
+    /// header is its associated data. Once all of a batch are in, call [`Journals::sign_head`].
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn append(
+        &mut self,
+        store: &mut dyn Store,
+        author: &Author<'_>,
+        session: SessionId,
+        epoch: EpochId,
+        seal: impl FnOnce(&Header) -> Vec<u8>,
+    ) -> Result<u64, StoreError> {
+        let entry = self.entry(author.journal());
+        let number = entry.position.size;
+        let header = author.header(number, session, epoch);
+        let operation = Operation { header, ciphertext: seal(&header) };
+        let (mut peaks, mut block) = (entry.record.peaks.clone(), None);
+        peaks.push_noting(0, operation.leaf(), |level, hash| {
+            if level == SEGMENT_LEVEL {
+                block = Some(hash);
+            }
+        });
+        entry.put_operation(store, operation)?;
+        entry.advance(store, peaks, block)?;
+        entry.save(store)?;
+        Ok(number)
+    }
+
+    /// Signs the head over all that was appended. Peers can be given nothing that is not below a signed head.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn sign_head(&mut self, store: &mut dyn Store, author: &Author<'_>) -> Result<Head, StoreError> {
+        let entry = self.entry(author.journal());
+        let head = Head::sign(author, entry.position.size, entry.position.root);
+        entry.set_head(&head);
+        entry.save(store)?;
+        Ok(head)
+    }
+
+    /// An operation; `None` if it is not known or its content was dropped.
+    ///
+    /// # Errors
+    /// If the store cannot be read, or the row is damaged.
+    pub fn operation(
+        &self,
+        store: &dyn Read,
+        journal: JournalId,
+        number: u64,
+    ) -> Result<Option<Operation>, StoreError> {
+        let Some(entry) = self.entries.get(&journal) else { return Ok(None) };
+        tables::operation(store, entry.index, journal, number)
+    }
+
+    /// Whether the content of an operation is held.
+    ///
+    /// # Errors
+    /// If the store cannot be read, or the row is damaged.
+    pub fn is_live(&self, store: &dyn Read, journal: JournalId, number: u64) -> Result<bool, StoreError> {
+        self.entries.get(&journal).map_or(Ok(false), |entry| tables::is_present(store, entry.index, number))
+    }
+
+    /// Forgets the content of an operation and keeps its leaf. `false` if it was not held.
+    ///
+    /// # Errors
+    /// If the store cannot be read or written.
+    pub fn drop(&mut self, store: &mut dyn Store, journal: JournalId, number: u64) -> Result<bool, StoreError> {
+        let Some(entry) = self.entries.get_mut(&journal) else { return Ok(false) };
+        let Some(operation) = tables::operation(store, entry.index, journal, number)? else { return Ok(false) };
+        tables::put_stored(store, entry.index, number, &Stored::Dropped(operation.leaf()))?;
+        entry.record.live = entry.record.live.saturating_sub(1);
+        entry.record.digest = entry.record.digest.wrapping_sub(live_hash(journal, number));
+        entry.save(store)?;
+        Ok(true)
+    }
+
+    /// Forgets all journals.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn clear(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+        self.entries.clear();
+        [Table::Journals, Table::Operations, Table::Subtrees].into_iter().try_for_each(|table| store.clear(table))
+    }
+
+    fn entry(&mut self, journal: JournalId) -> &mut Entry {
+        let next = self.entries.values().map(|entry| entry.index + 1).max().unwrap_or(0);
+        self.entries.entry(journal).or_insert_with(|| Entry::new(next, journal))
+    }
+}
+
+impl Entry {
+    fn new(index: u32, journal: JournalId) -> Self {
+        let record = Record { journal, peaks: Peaks::new(), live: 0, digest: 0, bytes: 0, head: Vec::new() };
+        let position = position(&record);
+        Self { index, record, position, head: None }
+    }
+
+    fn load(index: u32, record: Record) -> Result<Self, StoreError> {
+        let damaged = |error| StoreError(format!("the head of a journal is damaged: {error}"));
+        let head = if record.head.is_empty() { None } else { Some(Head::open(&record.head).map_err(damaged)?) };
+        Ok(Self { index, position: position(&record), record, head })
+    }
+
+    /// Stores an operation whose content was not held.
+    fn put_operation(&mut self, store: &mut dyn Store, operation: Operation) -> Result<(), StoreError> {
+        let Header { journal, number, .. } = operation.header;
+        self.record.live += 1;
+        self.record.digest = self.record.digest.wrapping_add(live_hash(journal, number));
+        self.record.bytes += u64::try_from(operation.ciphertext.len()).unwrap_or(u64::MAX);
+        tables::put_stored(store, self.index, number, &operation.into())
+    }
+
+    /// Takes on `peaks`, which may have completed a block, whose root is then `block`.
+    fn advance(&mut self, store: &mut dyn Store, peaks: Peaks, block: Option<Hash>) -> Result<(), StoreError> {
+        if let Some(hash) = block {
+            let row = Subtree { hash, bytes: std::mem::take(&mut self.record.bytes) };
+            tables::put_subtree(store, self.index, SEGMENT_LEVEL, peaks.size() / BLOCK - 1, row)?;
+        }
+        self.record.peaks = peaks;
+        Ok(())
+    }
+
+    fn set_head(&mut self, head: &Head) {
+        self.record.head = head.bytes().to_vec();
+        self.head = Some(head.clone());
+    }
+
+    fn save(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+        self.position = position(&self.record);
+        tables::put_record(store, self.index, &self.record)
+    }
+}
+
+fn position(record: &Record) -> Position {
+    Position {
+        journal: record.journal,
+        size: record.peaks.size(),
+        root: record.peaks.root(),
+        live: record.live,
+        digest: record.digest.to_be_bytes(),
+    }
+}
+
+/// What an operation whose content is held adds to the digest: the first 16 bytes of `H("live", device ‖ generation ‖ number)`.
+fn live_hash(journal: JournalId, number: u64) -> u128 {
+    let hash = hash("live", &[journal.device.as_bytes(), &journal.generation.to_be_bytes(), &number.to_be_bytes()]);
+    let mut first = [0; 16];
+    first.copy_from_slice(&hash.as_bytes()[..16]);
+    u128::from_be_bytes(first)
+}

@@ -1,0 +1,172 @@
+//! How journals lie in the store. Authors have a local index, so that keys are short and rise; it is never sent.
+
+use super::head::HEAD_BYTES;
+use super::operation::{Operation, Stored};
+use super::tree::Peaks;
+use crate::id::{Hash, JournalId};
+use crate::limits::SEGMENT_LEVEL;
+use crate::store::{Read, Store, StoreError, Table};
+use crate::wire::{Decode, DecodeError, Encode, Reader, Writer};
+
+/// Operations in a block: the largest segment, and what one row of [`Table::Subtrees`] sums up at least.
+pub(crate) const BLOCK: u64 = 1 << SEGMENT_LEVEL;
+/// Rows that are read at once when only their hashes are kept: values may be of 1 MiB each.
+const CHUNK: usize = 16;
+
+/// A row of [`Table::Journals`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) journal: JournalId,
+    pub(crate) peaks: Peaks,
+    /// Operations whose content is held.
+    pub(crate) live: u64,
+    /// Sum of their hashes.
+    pub(crate) digest: u128,
+    /// Bytes of ciphertext in the last, incomplete block.
+    pub(crate) bytes: u64,
+    /// The newest signed head; empty if there is none yet.
+    pub(crate) head: Vec<u8>,
+}
+
+impl Encode for Record {
+    fn encode(&self, w: &mut Writer) {
+        self.journal.encode(w);
+        self.peaks.encode(w);
+        w.u64(self.live);
+        w.raw(&self.digest.to_be_bytes());
+        w.u64(self.bytes);
+        w.v16(&self.head);
+    }
+}
+
+impl Decode for Record {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            journal: JournalId::decode(r)?,
+            peaks: Peaks::decode(r)?,
+            live: r.u64()?,
+            digest: u128::from_be_bytes(r.array()?),
+            bytes: r.u64()?,
+            head: r.v16("head", HEAD_BYTES)?.to_vec(),
+        })
+    }
+}
+
+/// A row of [`Table::Subtrees`]: a complete block, or a dropped subtree of which only this is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Subtree {
+    pub(crate) hash: Hash,
+    /// Bytes of ciphertext in it, at most.
+    pub(crate) bytes: u64,
+}
+
+impl Encode for Subtree {
+    fn encode(&self, w: &mut Writer) {
+        self.hash.encode(w);
+        w.u64(self.bytes);
+    }
+}
+
+impl Decode for Subtree {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { hash: Hash::decode(r)?, bytes: r.u64()? })
+    }
+}
+
+/// Every journal and its local index.
+pub(crate) fn records(store: &dyn Read) -> Result<Vec<(u32, Record)>, StoreError> {
+    let rows = store.range(Table::Journals, &[], &[u8::MAX; 5], usize::MAX)?;
+    rows.iter().map(|(key, value)| Ok((index_of(key)?, read(value)?))).collect()
+}
+
+pub(crate) fn put_record(store: &mut dyn Store, index: u32, record: &Record) -> Result<(), StoreError> {
+    store.put(Table::Journals, &index.to_be_bytes(), &record.to_bytes())
+}
+
+pub(crate) fn stored(store: &dyn Read, index: u32, number: u64) -> Result<Option<Stored>, StoreError> {
+    store.get(Table::Operations, &operation_key(index, number))?.map(|value| read(&value)).transpose()
+}
+
+pub(crate) fn put_stored(store: &mut dyn Store, index: u32, number: u64, stored: &Stored) -> Result<(), StoreError> {
+    store.put(Table::Operations, &operation_key(index, number), &stored.to_bytes())
+}
+
+/// The rows of the operations `from <= number < to`, ascending, read a few at a time.
+pub(crate) fn each_stored(
+    store: &dyn Read,
+    index: u32,
+    from: u64,
+    to: u64,
+    mut each: impl FnMut(u64, Stored),
+) -> Result<(), StoreError> {
+    let (mut from, to) = (operation_key(index, from), operation_key(index, to));
+    loop {
+        let rows = store.range(Table::Operations, &from, &to, CHUNK)?;
+        for (key, value) in &rows {
+            each(number_of(key)?, read(value)?);
+        }
+        match rows.last() {
+            Some((key, _)) if rows.len() == CHUNK => from = [key, &[0][..]].concat(),
+            _ => return Ok(()),
+        }
+    }
+}
+
+pub(crate) fn subtree(store: &dyn Read, index: u32, level: u8, at: u64) -> Result<Option<Subtree>, StoreError> {
+    store.get(Table::Subtrees, &subtree_key(index, level, at))?.map(|value| read(&value)).transpose()
+}
+
+pub(crate) fn put_subtree(
+    store: &mut dyn Store,
+    index: u32,
+    level: u8,
+    at: u64,
+    subtree: Subtree,
+) -> Result<(), StoreError> {
+    store.put(Table::Subtrees, &subtree_key(index, level, at), &subtree.to_bytes())
+}
+
+/// The complete blocks `from <= position < to`; an error if one is missing, as every complete block has its row.
+pub(crate) fn blocks(store: &dyn Read, index: u32, from: u64, to: u64) -> Result<Vec<Subtree>, StoreError> {
+    let (first, end) = (subtree_key(index, SEGMENT_LEVEL, from), subtree_key(index, SEGMENT_LEVEL, to));
+    let rows = store.range(Table::Subtrees, &first, &end, usize::MAX)?;
+    if u64::try_from(rows.len()) != Ok(to.saturating_sub(from)) {
+        return Err(StoreError(format!("journal {index}: the hash of a block of operations is missing")));
+    }
+    rows.iter().map(|(_, value)| read(value)).collect()
+}
+
+/// Whether the content of an operation is held.
+pub(crate) fn is_present(store: &dyn Read, index: u32, number: u64) -> Result<bool, StoreError> {
+    Ok(matches!(stored(store, index, number)?, Some(Stored::Present { .. })))
+}
+
+pub(crate) fn operation(
+    store: &dyn Read,
+    index: u32,
+    journal: JournalId,
+    number: u64,
+) -> Result<Option<Operation>, StoreError> {
+    Ok(stored(store, index, number)?.and_then(|stored| stored.operation(journal, number)))
+}
+
+fn operation_key(index: u32, number: u64) -> Vec<u8> {
+    [&index.to_be_bytes()[..], &number.to_be_bytes()].concat()
+}
+
+fn subtree_key(index: u32, level: u8, at: u64) -> Vec<u8> {
+    [&index.to_be_bytes()[..], &[level], &at.to_be_bytes()].concat()
+}
+
+fn index_of(key: &[u8]) -> Result<u32, StoreError> {
+    key.try_into().map(u32::from_be_bytes).map_err(|_| StoreError("the key of a journal is damaged".into()))
+}
+
+fn number_of(key: &[u8]) -> Result<u64, StoreError> {
+    let number = key.get(4..).and_then(|number| number.try_into().ok()).map(u64::from_be_bytes);
+    number.ok_or_else(|| StoreError("the key of an operation is damaged".into()))
+}
+
+fn read<T: Decode>(bytes: &[u8]) -> Result<T, StoreError> {
+    T::from_bytes(bytes).map_err(|error| StoreError(format!("a row of a journal is damaged: {error}")))
+}
