@@ -1,0 +1,122 @@
+//! The store on disk: redb behind the traits of [`kinlink_proto::store`].
+//!
+//! One file, one table of bytes for each [`Table`], and a schema number. There is one writer at a
+//! time ([`Db::begin`]); readers take a [`Snapshot`] each and never wait. A commit returns when it
+//! is on the disk. One that failed is *unknown*, not undone: [`Db::reopen`], and look.
+//!
+//! What a crash leaves is redb's promise (two commit slots with checksums, one `fsync`), held to by
+//! the tests over [`crash::CrashBackend`]. redb's two-phase commit stays off: it guards against who
+//! controls both the order in which pages reach the disk and the moment of the crash, and costs a
+//! second `fsync` for every change.
+
+pub mod crash;
+mod open;
+mod snapshot;
+mod tables;
+mod txn;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kinlink_proto::store::{StoreError, Table};
+use redb::{Database, ReadableDatabase, StorageBackend};
+
+pub use open::OpenError;
+pub use snapshot::Snapshot;
+pub use txn::{CommitError, Txn};
+
+/// Where a store lies, so that it can be opened again.
+#[derive(Debug)]
+enum Place {
+    File(PathBuf),
+    Backend(Arc<dyn StorageBackend>),
+}
+
+/// An open store. No other process has it open at the same time.
+#[derive(Debug)]
+pub struct Db {
+    place: Place,
+    /// Nothing only after [`Db::reopen`] failed.
+    inner: Option<Database>,
+}
+
+impl Db {
+    /// Opens the store in the file `path`, or makes it there with mode 0600.
+    ///
+    /// # Errors
+    /// [`OpenError`], which says what to do.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::at(Place::File(path.as_ref().to_owned()))
+    }
+
+    /// Opens the store in `backend`, or makes it there if `backend` is empty: memory for guests, and
+    /// [`crash::CrashBackend`] for tests.
+    ///
+    /// # Errors
+    /// [`OpenError`], which says what to do.
+    pub fn open_with(backend: impl StorageBackend) -> Result<Self, OpenError> {
+        Self::at(Place::Backend(Arc::new(backend)))
+    }
+
+    /// A store in memory, gone when it is dropped: what a guest has.
+    ///
+    /// # Errors
+    /// [`OpenError`], though memory gives no reason for one.
+    pub fn in_memory() -> Result<Self, OpenError> {
+        Self::open_with(redb::backends::InMemoryBackend::new())
+    }
+
+    fn at(place: Place) -> Result<Self, OpenError> {
+        let inner = Some(open::open(&place)?);
+        Ok(Self { place, inner })
+    }
+
+    /// Begins to write. It sees what was committed before, and its own writes.
+    ///
+    /// # Errors
+    /// If another [`Txn`] is alive (waiting for it could be waiting for oneself), or the store cannot
+    /// be read, or a commit failed and the store was not reopened.
+    pub fn begin(&self) -> Result<Txn, StoreError> {
+        Txn::begin(self.database()?)
+    }
+
+    /// All that is committed now, unchanged by what is committed later.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let txn = self.database()?.begin_read().map_err(error)?;
+        Ok(Snapshot::new(txn))
+    }
+
+    /// Closes the store and opens it again, as must be done after any failed read, write or commit: redb refuses
+    /// all further writes until then. Snapshots taken before answer with an error from now on; no
+    /// [`Txn`] may be alive.
+    ///
+    /// # Errors
+    /// [`OpenError`]. Until a later attempt succeeds, every other call is an error.
+    pub fn reopen(&mut self) -> Result<(), OpenError> {
+        drop(self.inner.take());
+        self.inner = Some(open::open(&self.place)?);
+        Ok(())
+    }
+
+    fn database(&self) -> Result<&Database, StoreError> {
+        self.inner.as_ref().ok_or_else(|| StoreError("the store is closed, since it could not be opened again".into()))
+    }
+}
+
+/// An error of redb, in the words of the trait.
+fn error(e: impl Into<redb::Error>) -> StoreError {
+    StoreError(e.into().to_string())
+}
+
+/// redb's name and types for `table`.
+const fn definition(table: &'static str) -> redb::TableDefinition<'static, &'static [u8], &'static [u8]> {
+    redb::TableDefinition::new(table)
+}
+
+/// Where `table` stands in [`Table::ALL`].
+const fn slot(table: Table) -> usize {
+    table as usize
+}

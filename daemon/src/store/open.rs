@@ -1,0 +1,166 @@
+//! Opening a store: its file's mode and owner, its lock, its schema.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::backends::FileBackend;
+use redb::{Database, DatabaseError, StorageBackend};
+use rustix::fs::{Advice, OFlags};
+
+use super::{Place, tables};
+
+/// redb's cache, in bytes. The whole idle daemon is to stay within 12 MiB, and the kernel's page
+/// cache holds the file as well, so this only has to keep the upper levels of the trees. redb gives
+/// at most half of it to pages not yet written; a larger transaction spills into the file.
+const CACHE: usize = 1 << 20;
+
+/// Why a store cannot be opened, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("the store is in use by another process; stop the other kinlinkd first")]
+    InUse,
+    /// Its schema is from the future.
+    #[error(
+        "the store was made by a newer kinlinkd (schema {found}, this one knows {known}); install that version again"
+    )]
+    Newer {
+        /// The schema number in the store.
+        found: u64,
+        /// The newest that this program knows.
+        known: u64,
+    },
+    /// It is something else.
+    #[error("this is not a kinlinkd store; move the file away, and kinlinkd makes a new store")]
+    NotAStore,
+    /// Others may read or write it.
+    #[error("{0} has mode {mode:04o}, so other users may read it; check who did that, then run: chmod 600 {0}", path.display())]
+    Mode {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It belongs to somebody else.
+    #[error("{} belongs to user {owner}, not to you; run kinlinkd as that user, or choose another --state-dir", path.display())]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// Its owner's user id.
+        owner: u32,
+    },
+    /// It cannot be read or written, or is damaged.
+    #[error("the store cannot be opened: {0}")]
+    Storage(Box<redb::Error>),
+}
+
+impl From<DatabaseError> for OpenError {
+    fn from(e: DatabaseError) -> Self {
+        match e {
+            DatabaseError::DatabaseAlreadyOpen => Self::InUse,
+            DatabaseError::Storage(redb::StorageError::Io(e)) if e.kind() == io::ErrorKind::InvalidData => {
+                Self::NotAStore
+            }
+            other => Self::Storage(Box::new(other.into())),
+        }
+    }
+}
+
+impl From<io::Error> for OpenError {
+    fn from(e: io::Error) -> Self {
+        Self::Storage(Box::new(redb::Error::Io(e)))
+    }
+}
+
+macro_rules! storage {
+    ($($error:ty),+) => {
+        $(impl From<$error> for OpenError {
+            fn from(e: $error) -> Self {
+                Self::Storage(Box::new(e.into()))
+            }
+        })+
+    };
+}
+
+storage!(redb::StorageError, redb::TransactionError, redb::TableError, redb::CommitError);
+
+/// Opens what lies at `place`, or makes it.
+pub(super) fn open(place: &Place) -> Result<Database, OpenError> {
+    let db = match place {
+        Place::File(path) => build(FileBackend::new(file(path)?)?)?,
+        Place::Backend(backend) => build(Shared(Arc::clone(backend)))?,
+    };
+    tables::prepare(&db)?;
+    Ok(db)
+}
+
+fn build(backend: impl StorageBackend) -> Result<Database, OpenError> {
+    Ok(Database::builder().set_cache_size(CACHE).create_with_backend(backend)?)
+}
+
+/// The file at `path`, of mode 0600 from its first instant, its name already durable.
+fn file(path: &Path) -> Result<File, OpenError> {
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits()).unwrap_or_default();
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(flags)
+        .open(path)?;
+    check(path, &file)?;
+    // A commit is worth nothing if the file's name is lost.
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)?.sync_all()?;
+    // After an fsync that failed, the kernel may hold pages as clean that never reached the disk.
+    // Dropping them shows what is really there. Only advice: a file system that ignores it (tmpfs)
+    // has no disk to differ from.
+    if let Err(e) = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed) {
+        tracing::debug!("the store's cached pages could not be dropped: {e}");
+    }
+    Ok(file)
+}
+
+fn check(path: &Path, file: &File) -> Result<(), OpenError> {
+    let meta = file.metadata()?;
+    let (mode, owner) = (meta.mode() & 0o7777, meta.uid());
+    if owner != rustix::process::geteuid().as_raw() {
+        return Err(OpenError::Owner { path: path.to_owned(), owner });
+    }
+    if mode & 0o077 != 0 {
+        return Err(OpenError::Mode { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+/// A backend that outlives the database over it, so that it can be opened again. Backends that are
+/// handed in have no locks: nobody else can reach them.
+#[derive(Debug)]
+struct Shared(Arc<dyn StorageBackend>);
+
+impl StorageBackend for Shared {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
+    }
+}

@@ -1,0 +1,205 @@
+//! A write transaction: what was committed, and what is written over it.
+//!
+//! Writes are kept in memory, in order, until the commit puts them into redb, each table opened
+//! once. So a transaction that is given up, or that wrote nothing, never touches the file, and
+//! reading goes through tables that stay open. A transaction holds as much as one segment (4 MiB).
+
+use std::collections::BTreeMap;
+use std::iter::Peekable;
+
+use kinlink_proto::store::{Read, Row, Store, StoreError, Table};
+use redb::{Database, Durability, ReadableDatabase, TransactionError, WriteTransaction};
+
+use super::{Snapshot, definition, error, slot};
+
+/// Why a commit failed. The store takes no more writes after either: see [`Db::reopen`](super::Db::reopen).
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// It failed before the commit began: nothing of it is in the store.
+    #[error("nothing was committed: {0}")]
+    Undone(StoreError),
+    /// It failed on the way: all of it is in the store, or nothing. Reopen, and look.
+    #[error("the commit may or may not have happened: {0}")]
+    Unknown(StoreError),
+}
+
+impl From<CommitError> for StoreError {
+    fn from(e: CommitError) -> Self {
+        Self(e.to_string())
+    }
+}
+
+/// The changes of one table.
+#[derive(Default)]
+struct Changes {
+    /// Whether all rows that were committed are gone.
+    cleared: bool,
+    /// New values; `None` where a row was deleted.
+    rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+impl Changes {
+    fn is_empty(&self) -> bool {
+        !self.cleared && self.rows.is_empty()
+    }
+}
+
+/// The one write transaction. Dropped without [`commit`](Self::commit), it never happened.
+pub struct Txn {
+    /// Held from the start, so that nobody else commits between the snapshot and the commit.
+    writer: WriteTransaction,
+    base: Snapshot,
+    changes: [Changes; Table::ALL.len()],
+}
+
+impl Txn {
+    pub(super) fn begin(db: &Database) -> Result<Self, StoreError> {
+        let writer = db.try_begin_write().map_err(|e| match e {
+            TransactionError::WouldBlock => StoreError("another write transaction is open".into()),
+            other => error(other),
+        })?;
+        let base = Snapshot::new(db.begin_read().map_err(error)?);
+        Ok(Self { writer, base, changes: Default::default() })
+    }
+
+    /// Whether anything was written: if not, a commit costs nothing and makes nothing durable.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.changes.iter().any(|table| !table.is_empty())
+    }
+
+    /// Makes all writes durable, at once and as one. When this returns, they are on the disk.
+    ///
+    /// # Errors
+    /// [`CommitError`] says whether nothing happened or whether that is unknown; either way the store
+    /// must be reopened.
+    pub fn commit(self) -> Result<(), CommitError> {
+        if !self.is_dirty() {
+            return self.abort().map_err(CommitError::Undone);
+        }
+        let Self { mut writer, base, changes } = self;
+        // The snapshot would keep the pages that this commit frees.
+        drop(base);
+        writer.set_durability(Durability::Immediate).map_err(|e| CommitError::Undone(error(e)))?;
+        for (table, changes) in Table::ALL.into_iter().zip(&changes) {
+            apply(&writer, table, changes).map_err(CommitError::Undone)?;
+        }
+        writer.commit().map_err(|e| match e {
+            redb::CommitError::TransactionPoisoned => CommitError::Undone(error(e)),
+            other => CommitError::Unknown(error(other)),
+        })
+    }
+
+    /// Forgets all writes.
+    ///
+    /// # Errors
+    /// If the store can no longer be read; the writes are forgotten nonetheless.
+    pub fn abort(self) -> Result<(), StoreError> {
+        self.writer.abort().map_err(error)
+    }
+}
+
+fn apply(writer: &WriteTransaction, table: Table, changes: &Changes) -> Result<(), StoreError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let definition = definition(table.name());
+    if changes.cleared {
+        writer.delete_table(definition).map_err(error)?;
+    }
+    let mut open = writer.open_table(definition).map_err(error)?;
+    for (key, value) in &changes.rows {
+        match value {
+            Some(value) => drop(open.insert(key.as_slice(), value.as_slice()).map_err(error)?),
+            None => drop(open.remove(key.as_slice()).map_err(error)?),
+        }
+    }
+    Ok(())
+}
+
+impl Read for Txn {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let changes = &self.changes[slot(table)];
+        match changes.rows.get(key) {
+            Some(value) => Ok(value.clone()),
+            None if changes.cleared => Ok(None),
+            None => self.base.get(table, key),
+        }
+    }
+
+    fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let changes = &self.changes[slot(table)];
+        let base = if changes.cleared { None } else { Some(self.base.rows(table, from, to)?) };
+        let over = changes.rows.range::<[u8], _>((std::ops::Bound::Included(from), std::ops::Bound::Excluded(to)));
+        let over = over.map(|(key, value)| (key.as_slice(), value.as_deref()));
+        Merged { base: base.into_iter().flatten().peekable(), over: over.peekable() }.take(limit).collect()
+    }
+}
+
+impl Store for Txn {
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.changes[slot(table)].rows.insert(key.to_vec(), Some(value.to_vec()));
+        Ok(())
+    }
+
+    fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        self.changes[slot(table)].rows.insert(key.to_vec(), None);
+        Ok(())
+    }
+
+    fn clear(&mut self, table: Table) -> Result<(), StoreError> {
+        self.changes[slot(table)] = Changes { cleared: true, rows: BTreeMap::new() };
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Txn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Txn").field("dirty", &self.is_dirty()).finish_non_exhaustive()
+    }
+}
+
+/// Committed rows and changes, merged in order of their keys; a change hides the row of its key.
+struct Merged<B: Iterator, O: Iterator> {
+    base: Peekable<B>,
+    over: Peekable<O>,
+}
+
+impl<'a, B, O> Merged<B, O>
+where
+    B: Iterator<Item = Result<Row, StoreError>>,
+    O: Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+{
+    /// The change that comes next, if no committed row comes before it.
+    fn change(&mut self) -> Option<O::Item> {
+        let (key, _) = self.over.peek()?;
+        match self.base.peek() {
+            Some(Err(_)) => return None,
+            Some(Ok((row, _))) if row.as_slice() < *key => return None,
+            Some(Ok((row, _))) if row.as_slice() == *key => drop(self.base.next()),
+            _ => {}
+        }
+        self.over.next()
+    }
+}
+
+impl<'a, B, O> Iterator for Merged<B, O>
+where
+    B: Iterator<Item = Result<Row, StoreError>>,
+    O: Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+{
+    type Item = Result<Row, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.change() {
+                Some((key, Some(value))) => return Some(Ok((key.to_vec(), value.to_vec()))),
+                Some((_, None)) => {}
+                None => return self.base.next(),
+            }
+        }
+    }
+}

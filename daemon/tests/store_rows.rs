@@ -1,0 +1,220 @@
+//! What a store holds, as its one user sees it: rows, transactions, snapshots, files.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at what fails")]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use kinlink_daemon::store::{Db, OpenError};
+use kinlink_proto::store::{MemoryStore, Read, Store, Table, prefix_end};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+fn seed() -> u64 {
+    let seed = std::env::var("KINLINK_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
+    println!("KINLINK_SEED={seed}");
+    seed
+}
+
+#[test]
+fn a_transaction_sees_its_own_writes_and_nobody_else_does_before_the_commit() {
+    let db = Db::in_memory().unwrap();
+    let mut txn = db.begin().unwrap();
+    assert!(!txn.is_dirty());
+    txn.put(Table::Meta, b"k", b"v").unwrap();
+    assert!(txn.is_dirty());
+    assert_eq!(txn.get(Table::Meta, b"k").unwrap().unwrap(), b"v");
+    let before = db.snapshot().unwrap();
+    assert_eq!(before.get(Table::Meta, b"k").unwrap(), None);
+    txn.commit().unwrap();
+    assert_eq!(before.get(Table::Meta, b"k").unwrap(), None, "a snapshot changed");
+    assert_eq!(db.snapshot().unwrap().get(Table::Meta, b"k").unwrap().unwrap(), b"v");
+}
+
+#[test]
+fn what_was_aborted_or_dropped_never_happened() {
+    let db = Db::in_memory().unwrap();
+    let mut txn = db.begin().unwrap();
+    txn.put(Table::Meta, b"aborted", b"").unwrap();
+    txn.abort().unwrap();
+    let mut txn = db.begin().unwrap();
+    txn.put(Table::Meta, b"dropped", b"").unwrap();
+    drop(txn);
+    assert!(db.snapshot().unwrap().range(Table::Meta, b"", &prefix_end(b"\xff"), 9).unwrap().is_empty());
+}
+
+#[test]
+fn a_second_writer_is_told_instead_of_waiting_forever() {
+    let db = Db::in_memory().unwrap();
+    let first = db.begin().unwrap();
+    assert!(db.begin().unwrap_err().to_string().contains("another write transaction"));
+    drop(first);
+    db.begin().unwrap();
+}
+
+#[test]
+fn a_snapshot_can_be_read_by_another_thread_while_the_store_goes_on() {
+    let db = Db::in_memory().unwrap();
+    let mut txn = db.begin().unwrap();
+    txn.put(Table::Operations, b"1", b"old").unwrap();
+    txn.commit().unwrap();
+    let snapshot = db.snapshot().unwrap();
+    let mut txn = db.begin().unwrap();
+    txn.clear(Table::Operations).unwrap();
+    txn.commit().unwrap();
+    let reader = std::thread::spawn(move || snapshot.get(Table::Operations, b"1").unwrap());
+    assert_eq!(reader.join().unwrap().unwrap(), b"old");
+}
+
+/// Does the same at random to a store and to the model, and compares them.
+struct Twins {
+    db: Db,
+    model: MemoryStore,
+    rng: ChaCha20Rng,
+}
+
+impl Twins {
+    fn below(&mut self, n: u64) -> u64 {
+        self.rng.next_u64() % n
+    }
+
+    fn key(&mut self) -> Vec<u8> {
+        let len = 1 + self.below(2);
+        (0..len).map(|_| u8::try_from(self.below(6)).unwrap()).collect()
+    }
+
+    fn write(&mut self, txn: &mut impl Store) {
+        let table = [Table::Entries, Table::Waiting][usize::try_from(self.below(2)).unwrap()];
+        let key = self.key();
+        match self.below(20) {
+            0 => {
+                txn.clear(table).unwrap();
+                self.model.clear(table).unwrap();
+            }
+            1..8 => {
+                txn.delete(table, &key).unwrap();
+                self.model.delete(table, &key).unwrap();
+            }
+            _ => {
+                let value = self.key();
+                txn.put(table, &key, &value).unwrap();
+                self.model.put(table, &key, &value).unwrap();
+            }
+        }
+    }
+
+    fn compare(&mut self, real: &impl Read) {
+        for table in [Table::Entries, Table::Waiting] {
+            let (from, to) = (self.key(), self.key());
+            let limit = usize::try_from(self.below(12)).unwrap();
+            let (left, right) = (real.range(table, &from, &to, limit), self.model.range(table, &from, &to, limit));
+            assert_eq!(left, right, "{from:?}..{to:?}, at most {limit}");
+            assert_eq!(real.get(table, &from), self.model.get(table, &from));
+        }
+    }
+}
+
+#[test]
+fn the_store_does_what_the_store_in_memory_does() {
+    let mut twins =
+        Twins { db: Db::in_memory().unwrap(), model: MemoryStore::new(), rng: ChaCha20Rng::seed_from_u64(seed()) };
+    for _ in 0..150 {
+        let kept = twins.model.snapshot();
+        let mut txn = twins.db.begin().unwrap();
+        for _ in 0..twins.below(12) {
+            twins.write(&mut txn);
+            twins.compare(&txn);
+        }
+        if twins.below(4) == 0 {
+            txn.abort().unwrap();
+            twins.model = kept;
+        } else {
+            txn.commit().unwrap();
+        }
+        let snapshot = twins.db.snapshot().unwrap();
+        (0..5).for_each(|_| twins.compare(&snapshot));
+    }
+}
+
+#[test]
+fn the_file_is_private_and_keeps_what_was_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let db = Db::open(&path).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+    let mut txn = db.begin().unwrap();
+    txn.put(Table::Reports, b"device", b"report").unwrap();
+    txn.commit().unwrap();
+    drop(db);
+    let db = Db::open(&path).unwrap();
+    assert_eq!(db.snapshot().unwrap().get(Table::Reports, b"device").unwrap().unwrap(), b"report");
+}
+
+#[test]
+fn a_store_that_is_open_is_not_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let db = Db::open(&path).unwrap();
+    assert!(matches!(Db::open(&path), Err(OpenError::InUse)));
+    drop(db);
+    Db::open(&path).unwrap();
+}
+
+#[test]
+fn a_file_that_others_can_read_is_refused_with_the_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    drop(Db::open(&path).unwrap());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let said = Db::open(&path).unwrap_err().to_string();
+    assert!(said.contains("0644") && said.contains("chmod 600"), "{said}");
+}
+
+#[test]
+fn a_link_in_place_of_the_file_is_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("target");
+    drop(Db::open(&target).unwrap());
+    std::os::unix::fs::symlink(&target, dir.path().join("store")).unwrap();
+    assert!(Db::open(dir.path().join("store")).is_err());
+}
+
+#[test]
+fn other_files_and_newer_stores_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir.path().join("text");
+    fs::write(&text, "not a store at all, but long enough to hold a header\n".repeat(200)).unwrap();
+    fs::set_permissions(&text, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(matches!(Db::open(&text), Err(OpenError::NotAStore)));
+
+    let foreign = dir.path().join("foreign");
+    with_schema(&foreign, redb::TableDefinition::new("other"), 1);
+    assert!(matches!(Db::open(&foreign), Err(OpenError::NotAStore)));
+
+    let newer = dir.path().join("newer");
+    with_schema(&newer, redb::TableDefinition::new("kinlink"), 2);
+    let said = Db::open(&newer).unwrap_err().to_string();
+    assert!(said.contains("made by a newer kinlinkd") && said.contains("schema 2"), "{said}");
+}
+
+fn with_schema(path: &std::path::Path, table: redb::TableDefinition<'_, &str, u64>, number: u64) {
+    let db = redb::Database::create(path).unwrap();
+    let txn = db.begin_write().unwrap();
+    txn.open_table(table).unwrap().insert("schema", number).unwrap();
+    txn.commit().unwrap();
+    drop(db);
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn clearing_every_table_leaves_a_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let db = Db::open(&path).unwrap();
+    let mut txn = db.begin().unwrap();
+    Table::ALL.into_iter().for_each(|table| txn.clear(table).unwrap());
+    txn.commit().unwrap();
+    assert_eq!(db.snapshot().unwrap().get(Table::Meta, b"x").unwrap(), None);
+    drop(db);
+    Db::open(&path).unwrap();
+}
