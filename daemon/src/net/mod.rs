@@ -2,10 +2,24 @@
 //!
 //! It moves frames and knows nothing of what they say. Facts go out as [`NetEvent`] over one bounded channel, which is
 //! what slows a fast peer down; orders are methods of [`Net`] that never wait.
+//!
+//! On a connection the dialler opens one bidirectional stream, the control or linking stream, and says something on it at
+//! once; the other side learns of the connection by that. Long ranges of journals have unidirectional streams.
 
+mod accept;
 pub mod admission;
+mod conn;
+mod dial;
+pub mod endpoint;
 pub mod event;
+mod framing;
+mod gate;
+mod interfaces;
+mod quic;
+mod socket;
 pub mod tls;
+mod transfer;
 
 pub use admission::Admission;
+pub use endpoint::{Net, NetError};
 pub use event::NetEvent;

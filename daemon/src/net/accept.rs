@@ -1,0 +1,127 @@
+//! Who comes in: address validation, caps, the handshake, and a second look at the roster.
+
+use std::sync::Arc;
+
+use kinlink_proto::limits;
+use kinlink_proto::wire::frame::CloseCode;
+use quinn::{Connection, Endpoint, Incoming};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::conn::Live;
+use super::endpoint::{Shared, peer_of};
+use super::gate::{Gate, Permit, Verdict};
+use super::interfaces;
+use super::quic::{self, Protocol};
+
+/// Which socket this is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Door {
+    /// `kinlink/1`.
+    Sync,
+    /// `kinlink-link/1`, for peers of this network unless `anywhere`.
+    Link {
+        /// Whether peers from beyond this network may come in.
+        anywhere: bool,
+    },
+}
+
+/// Why someone who came in was not taken in.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Connection(#[from] quinn::ConnectionError),
+    #[error("it took too long")]
+    Deadline,
+    #[error("{}", .0.text())]
+    Closed(CloseCode),
+}
+
+/// Accepts until the endpoint closes or the task is aborted, which also ends the handshakes under way.
+pub(super) async fn all(shared: Arc<Shared>, endpoint: Endpoint, gate: Gate, door: Door) {
+    let mut handshakes = JoinSet::new();
+    loop {
+        tokio::select! {
+            incoming = endpoint.accept() => match incoming {
+                Some(incoming) => {
+                    if let Some((incoming, permit)) = judge(&shared, &gate, incoming) {
+                        handshakes.spawn(one(shared.clone(), endpoint.clone(), door, incoming, permit));
+                    }
+                }
+                None => return,
+            },
+            Some(done) = handshakes.join_next(), if !handshakes.is_empty() => {
+                if let Err(error) = done {
+                    tracing::error!(%error, "a handshake's task failed");
+                }
+            }
+        }
+    }
+}
+
+/// Lets an attempt on, or spends as little as possible on it.
+fn judge(shared: &Shared, gate: &Gate, incoming: Incoming) -> Option<(Incoming, Permit)> {
+    let source = incoming.remote_address().ip();
+    if shared.registry.len() >= limits::CONNECTIONS {
+        incoming.ignore();
+        return None;
+    }
+    match gate.judge(source, incoming.remote_address_validated(), shared.admission.knows(source)) {
+        Verdict::Accept(permit) => return Some((incoming, permit)),
+        Verdict::Ignore => incoming.ignore(),
+        Verdict::Retry => {
+            if let Err(error) = incoming.retry() {
+                error.into_incoming().ignore();
+            }
+        }
+    }
+    None
+}
+
+async fn one(shared: Arc<Shared>, endpoint: Endpoint, door: Door, incoming: Incoming, permit: Permit) {
+    let source = incoming.remote_address();
+    if let Err(error) = welcome(&shared, endpoint, door, incoming, permit).await {
+        tracing::debug!(%source, %error, "a connection was not taken in");
+    }
+}
+
+async fn welcome(
+    shared: &Shared,
+    endpoint: Endpoint,
+    door: Door,
+    incoming: Incoming,
+    permit: Permit,
+) -> Result<(), Refusal> {
+    let connection = within(limits::HANDSHAKE, incoming.accept()?).await??;
+    let refuse = |code| {
+        quic::close(&connection, code);
+        Refusal::Closed(code)
+    };
+    let peer = peer_of(&connection).ok_or_else(|| refuse(CloseCode::Protocol))?;
+    check_network(door, &connection).map_err(refuse)?;
+    let control = within(limits::HELLO, connection.accept_bi()).await.map_err(|_| refuse(CloseCode::Protocol))??;
+    let live =
+        |protocol, permit| Live { protocol, dialled: false, endpoint, connection: connection.clone(), control, permit };
+    match door {
+        // The roster may have changed since the verifier looked.
+        Door::Sync if !shared.admission.allows(&peer) => return Err(refuse(CloseCode::UnknownDevice)),
+        Door::Sync => {
+            drop(permit);
+            shared.connected(live(Protocol::Sync, None), peer);
+        }
+        Door::Link { .. } => shared
+            .link_connected(live(Protocol::Link, Some(permit)), peer, None)
+            .map_err(|_| refuse(CloseCode::Internal))?,
+    }
+    Ok(())
+}
+
+fn check_network(door: Door, connection: &Connection) -> Result<(), CloseCode> {
+    let Door::Link { anywhere: false } = door else { return Ok(()) };
+    let locals = interfaces::locals().map_err(|_| CloseCode::Internal)?;
+    if interfaces::on_link(&locals, connection.remote_address().ip()) { Ok(()) } else { Err(CloseCode::NotOnLink) }
+}
+
+async fn within<T>(limit: std::time::Duration, work: impl IntoFuture<Output = T>) -> Result<T, Refusal> {
+    timeout(limit, work).await.map_err(|_| Refusal::Deadline)
+}

@@ -1,0 +1,292 @@
+//! One connection: a task that reads, writes and ends it.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kinlink_proto::limits;
+use kinlink_proto::wire::frame::{CloseCode, Frame, HEADER};
+use quinn::{Connection, ConnectionError, Endpoint, ReadError, RecvStream, SendStream, WriteError};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::event::NetEvent;
+use super::framing::{self, FrameError};
+use super::gate::Permit;
+use super::quic::{self, Protocol};
+use super::transfer::{self, Produce};
+
+/// Bytes of frames that wait for a peer. One that takes nothing is closed at this point, and asks for what it lacks
+/// when it comes back.
+const OUTBOX: usize = 16 << 20;
+
+/// An established connection and its control stream.
+pub(super) struct Live {
+    pub(super) protocol: Protocol,
+    /// Whether this side dialled.
+    pub(super) dialled: bool,
+    pub(super) endpoint: Endpoint,
+    pub(super) connection: Connection,
+    pub(super) control: (SendStream, RecvStream),
+    /// Held for as long as a stranger is connected.
+    pub(super) permit: Option<Permit>,
+}
+
+impl Live {
+    /// Bytes of a control frame that the peer may send. Keys on `kinlink/1` are in the roster, and the shower is pinned.
+    fn frame_max(&self) -> usize {
+        match (self.protocol, self.dialled) {
+            (Protocol::Sync, _) => limits::FRAME_CONTROL,
+            (Protocol::Link, true) => limits::FRAME_SHOWER,
+            (Protocol::Link, false) => limits::FRAME_STRANGER,
+        }
+    }
+
+    fn stranger(&self) -> bool {
+        self.protocol == Protocol::Link && !self.dialled
+    }
+}
+
+/// All connections by their names. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Registry {
+    handles: Arc<Mutex<BTreeMap<u64, Handle>>>,
+    names: Arc<AtomicU64>,
+}
+
+/// What the owner of the state holds of a connection.
+struct Handle {
+    outbox: mpsc::UnboundedSender<Frame>,
+    queued: Arc<AtomicUsize>,
+    transfers: mpsc::UnboundedSender<Produce>,
+    end: oneshot::Sender<Order>,
+    stranger: bool,
+    endpoint: Endpoint,
+    connection: Connection,
+}
+
+/// An order to close.
+struct Order {
+    code: CloseCode,
+    linger: Duration,
+}
+
+impl Registry {
+    /// Takes a connection in and runs it in a task of its own; `announce` makes the event that tells its name.
+    pub(super) fn run(&self, live: Live, events: mpsc::Sender<NetEvent>, announce: impl FnOnce(u64) -> NetEvent) {
+        let name = self.names.fetch_add(1, Ordering::Relaxed);
+        let (outbox, frames) = mpsc::unbounded_channel();
+        let (transfers, produces) = mpsc::unbounded_channel();
+        let (end, order) = oneshot::channel();
+        let queued = Arc::new(AtomicUsize::new(0));
+        let handle = Handle {
+            outbox,
+            queued: queued.clone(),
+            transfers,
+            end,
+            stranger: live.stranger(),
+            endpoint: live.endpoint.clone(),
+            connection: live.connection.clone(),
+        };
+        self.handles().insert(name, handle);
+        let task = Task { name, events, frames, queued, produces, order };
+        tokio::spawn(task.run(self.clone(), live, announce(name)));
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.handles().len()
+    }
+
+    /// Queues a frame. A connection that has ended takes none: the event that says so is on its way.
+    pub(super) fn send(&self, name: u64, frame: Frame) {
+        let handles = self.handles();
+        let Some(handle) = handles.get(&name) else { return };
+        let bytes = HEADER + frame.body.len();
+        let queued = handle.queued.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if queued > OUTBOX {
+            tracing::warn!(conn = name, queued, "closing a connection whose peer takes nothing");
+            quic::close(&handle.connection, CloseCode::Protocol);
+        } else if handle.outbox.send(frame).is_err() {
+            tracing::debug!(conn = name, "a frame for a connection that has just ended");
+        }
+    }
+
+    /// Queues a transfer.
+    pub(super) fn transfer(&self, name: u64, produce: Produce) {
+        if let Some(handle) = self.handles().get(&name)
+            && handle.transfers.send(produce).is_err()
+        {
+            tracing::debug!(conn = name, "a transfer for a connection that has just ended");
+        }
+    }
+
+    /// Orders a connection to end.
+    pub(super) fn close(&self, name: u64, code: CloseCode, linger: Duration) {
+        if let Some(handle) = self.handles().remove(&name) {
+            handle.close(code, linger);
+        }
+    }
+
+    /// Orders the connections of strangers to end.
+    pub(super) fn close_strangers(&self, code: CloseCode, linger: Duration) {
+        self.handles().extract_if(.., |_, handle| handle.stranger).for_each(|(_, handle)| handle.close(code, linger));
+    }
+
+    /// The sockets that connections use.
+    pub(super) fn endpoints(&self) -> Vec<Endpoint> {
+        self.handles().values().map(|handle| handle.endpoint.clone()).collect()
+    }
+
+    // Poisoning cannot leave the map half-changed: each change is one call.
+    fn handles(&self) -> MutexGuard<'_, BTreeMap<u64, Handle>> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Handle {
+    fn close(self, code: CloseCode, linger: Duration) {
+        if self.end.send(Order { code, linger }).is_err() {
+            tracing::debug!("an order to close a connection that has just ended");
+        }
+    }
+}
+
+/// The ends of a connection's channels that its task holds.
+struct Task {
+    name: u64,
+    events: mpsc::Sender<NetEvent>,
+    frames: mpsc::UnboundedReceiver<Frame>,
+    queued: Arc<AtomicUsize>,
+    produces: mpsc::UnboundedReceiver<Produce>,
+    order: oneshot::Receiver<Order>,
+}
+
+/// Why a connection's task stops.
+enum End {
+    /// It was told to.
+    Ordered(Order),
+    /// The connection is gone.
+    Closed(ConnectionError),
+    /// The peer broke the protocol.
+    Fault,
+}
+
+impl Task {
+    async fn run(mut self, registry: Registry, live: Live, announcement: NetEvent) {
+        let mut code = None;
+        if self.tell(announcement).await {
+            code = self.exchange(live).await;
+        } else {
+            quic::close(&live.connection, CloseCode::ShuttingDown);
+        }
+        drop(registry.handles().remove(&self.name));
+        let event = NetEvent::Disconnected { conn: self.name, code };
+        self.tell(event).await;
+    }
+
+    /// Reads and writes until the connection ends; the code that the peer closed with.
+    async fn exchange(&mut self, live: Live) -> Option<CloseCode> {
+        let max = live.frame_max();
+        let Live { connection, control: (mut send, mut recv), permit, .. } = live;
+        let mut writing = Writing::new(write_all(&mut send, &mut self.frames, &self.queued));
+        let end = tokio::select! {
+            biased;
+            order = &mut self.order => End::Ordered(order.unwrap_or(Order { code: CloseCode::ShuttingDown, linger: Duration::ZERO })),
+            end = read_control(&connection, &mut recv, max, self.name, &self.events) => end,
+            () = transfer::receive(&connection, self.name, &self.events) => End::Fault,
+            never = transfer::send(&connection, &mut self.produces) => never,
+            never = writing.forever() => never,
+        };
+        drop(permit);
+        match end {
+            End::Closed(error) => return quic::code_of(&error),
+            End::Fault => quic::close(&connection, CloseCode::Protocol),
+            End::Ordered(Order { code, linger }) => {
+                if timeout(linger, writing.done()).await.is_err() {
+                    tracing::debug!(conn = self.name, "closing before everything was acknowledged");
+                }
+                quic::close(&connection, code);
+            }
+        }
+        None
+    }
+
+    /// Whether anyone still listens.
+    async fn tell(&self, event: NetEvent) -> bool {
+        self.events.send(event).await.is_ok()
+    }
+}
+
+/// Hands frames of the control stream on. What arrived before the peer closed is still handed on.
+async fn read_control(
+    connection: &Connection,
+    stream: &mut RecvStream,
+    max: usize,
+    name: u64,
+    events: &mpsc::Sender<NetEvent>,
+) -> End {
+    loop {
+        match framing::read(stream, max).await {
+            Ok(Some(frame)) => {
+                if events.send(NetEvent::Received { conn: name, frame }).await.is_err() {
+                    return End::Ordered(Order { code: CloseCode::ShuttingDown, linger: Duration::ZERO });
+                }
+            }
+            // The peer says no more, and closes when it has heard all.
+            Ok(None) => return End::Closed(connection.closed().await),
+            Err(FrameError::Broken(ReadError::ConnectionLost(error))) => return End::Closed(error),
+            Err(error) => {
+                tracing::info!(conn = name, %error, "closing a connection over a broken frame");
+                return End::Fault;
+            }
+        }
+    }
+}
+
+/// Writes frames until there are no more to come, then waits until the peer has acknowledged all.
+async fn write_all(
+    stream: &mut SendStream,
+    frames: &mut mpsc::UnboundedReceiver<Frame>,
+    queued: &AtomicUsize,
+) -> Result<(), WriteError> {
+    while let Some(frame) = frames.recv().await {
+        framing::write(stream, &frame).await?;
+        queued.fetch_sub(HEADER + frame.body.len(), Ordering::Relaxed);
+    }
+    // Errors: the peer stopped listening or is gone, so nothing is left to wait for.
+    if stream.finish().is_ok() && stream.stopped().await.is_err() {
+        tracing::debug!("the peer was gone before it acknowledged everything");
+    }
+    Ok(())
+}
+
+/// The writer, which goes on after the readers were dropped.
+struct Writing<F> {
+    /// `None` when it is done.
+    writer: Option<Pin<Box<F>>>,
+}
+
+impl<F: Future<Output = Result<(), WriteError>>> Writing<F> {
+    fn new(writer: F) -> Self {
+        Self { writer: Some(Box::pin(writer)) }
+    }
+
+    /// Goes on until it is done, or the peer takes no more.
+    async fn done(&mut self) {
+        let Some(writer) = &mut self.writer else { return };
+        if let Err(error) = writer.as_mut().await {
+            tracing::debug!(%error, "the peer takes no more frames");
+        }
+        self.writer = None;
+    }
+
+    /// Goes on and never returns: the readers say how the connection ends.
+    async fn forever<T>(&mut self) -> T {
+        self.done().await;
+        pending().await
+    }
+}

@@ -1,0 +1,321 @@
+//! The sockets, who comes in through them, and the orders that the owner of the state gives.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use kinlink_proto::id::DeviceId;
+use kinlink_proto::key::Identity;
+use kinlink_proto::limits;
+use kinlink_proto::wire::address::Address;
+use kinlink_proto::wire::frame::{CloseCode, Frame};
+use quinn::{Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::accept::{self, Door};
+use super::admission::Admission;
+use super::conn::{Live, Registry};
+use super::dial::{self, DialError};
+use super::event::NetEvent;
+use super::gate::Gate;
+use super::interfaces;
+use super::quic::{self, Protocol};
+use super::socket;
+use super::tls::{self, Tls, TlsError, Trust};
+
+/// How often the addresses of this machine are looked at; a look takes microseconds.
+const ADDRESSES_EVERY: Duration = Duration::from_secs(10);
+/// How long a linking peer has to acknowledge the last frame when linking closes.
+const LINK_LINGER: Duration = Duration::from_secs(2);
+/// How long peers have to hear that this daemon stops.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+/// Label of `X` in PROTOCOL.md section 2.
+const EXPORTER_LINK: &[u8] = b"EXPORTER-kinlink-link-1";
+
+/// Why the network could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// The port cannot be had.
+    #[error("cannot listen on UDP port {port}: {source}; stop what uses it, or set another port")]
+    Bind {
+        /// Which.
+        port: u16,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// The network of one device. Cheap to clone; orders never wait. Call [`Net::shutdown`] before dropping the last one.
+#[derive(Clone)]
+pub struct Net(Arc<Shared>);
+
+/// What all tasks of the network share.
+pub(super) struct Shared {
+    pub(super) tls: Tls,
+    pub(super) admission: Admission,
+    pub(super) events: mpsc::Sender<NetEvent>,
+    pub(super) registry: Registry,
+    endpoint: Endpoint,
+    port: u16,
+    gate: Gate,
+    linking: Mutex<Option<Linking>>,
+}
+
+/// The open linking socket.
+struct Linking {
+    endpoint: Endpoint,
+    accepting: AbortHandle,
+}
+
+impl Net {
+    /// Listens on `port` (0: draws one), IPv6 and IPv4, for the keys that `admission` allows. To be called within a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// If the port is taken, or no certificate can be made.
+    pub fn bind(
+        identity: &Identity,
+        port: u16,
+        admission: Admission,
+        events: mpsc::Sender<NetEvent>,
+    ) -> Result<Self, NetError> {
+        let tls = Tls::new(identity)?;
+        let server = quic::server(&tls, Protocol::Sync, Trust::Roster(admission.clone()))?;
+        let bound = socket::open(port).and_then(|socket| {
+            let port = socket.local_addr()?.port();
+            Ok((endpoint(Some(server), socket)?, port))
+        });
+        let (endpoint, port) = bound.map_err(|source| NetError::Bind { port, source })?;
+        let gate = Gate::default();
+        let registry = Registry::default();
+        let shared =
+            Arc::new(Shared { tls, admission, events, registry, endpoint, port, gate, linking: Mutex::new(None) });
+        let door = Door::Sync;
+        tokio::spawn(accept::all(shared.clone(), shared.endpoint.clone(), shared.gate.clone(), door));
+        tokio::spawn(watch_addresses(Arc::downgrade(&shared)));
+        Ok(Self(shared))
+    }
+
+    /// The UDP port of `kinlink/1`.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.0.port
+    }
+
+    /// Handshakes that others have under way on `kinlink/1`.
+    #[must_use]
+    pub fn handshakes(&self) -> usize {
+        self.0.gate.under_way()
+    }
+
+    /// Dials a device; `Connected` or `DialFailed` follows.
+    pub fn dial(&self, device: DeviceId, addresses: &[Address]) {
+        let shared = self.0.clone();
+        let addresses = sockets(addresses);
+        tokio::spawn(async move {
+            if let Err(error) = shared.dial(device, addresses).await {
+                tracing::debug!(?device, %error, "dialling failed");
+                shared.tell(NetEvent::DialFailed { device }).await;
+            }
+        });
+    }
+
+    /// Dials the shower of a challenge from a socket of its own; `LinkConnected` or `LinkDialFailed` follows. Unless
+    /// `anywhere`, only addresses of this network are dialled.
+    pub fn dial_link(&self, pairing: u64, shower: DeviceId, addresses: &[Address], anywhere: bool) {
+        let shared = self.0.clone();
+        let addresses = sockets(addresses);
+        tokio::spawn(async move {
+            if let Err(DialError { code, reason }) = shared.dial_link(pairing, shower, addresses, anywhere).await {
+                shared.tell(NetEvent::LinkDialFailed { pairing, code, reason }).await;
+            }
+        });
+    }
+
+    /// Opens the linking socket on a port of its own, and says where it can be reached, best first. Unless `anywhere`,
+    /// its packets die at the first router, and peers from beyond this network are closed with
+    /// [`CloseCode::NotOnLink`]. One that was open is closed first.
+    ///
+    /// # Errors
+    /// If no socket can be had or the addresses of this machine cannot be read.
+    pub fn open_linking(&self, anywhere: bool) -> io::Result<Vec<Address>> {
+        self.close_linking();
+        let server = quic::server(&self.0.tls, Protocol::Link, Trust::Anyone).map_err(io::Error::other)?;
+        let socket = if anywhere { socket::open(0)? } else { socket::open_link_local()? };
+        let addresses = interfaces::usable(&interfaces::locals()?, socket.local_addr()?.port());
+        let endpoint = endpoint(Some(server), socket)?;
+        let door = Door::Link { anywhere };
+        let task = tokio::spawn(accept::all(self.0.clone(), endpoint.clone(), Gate::default(), door));
+        *self.0.linking() = Some(Linking { endpoint, accepting: task.abort_handle() });
+        Ok(addresses)
+    }
+
+    /// Closes the linking socket. Peers that linking has not closed yet are closed with
+    /// [`CloseCode::PairingClosed`], after what was sent to them has arrived.
+    pub fn close_linking(&self) {
+        let Some(Linking { endpoint, accepting }) = self.0.linking().take() else { return };
+        endpoint.set_server_config(None);
+        accepting.abort();
+        self.0.registry.close_strangers(CloseCode::PairingClosed, LINK_LINGER);
+    }
+
+    /// Sends a frame on the control or linking stream. A connection whose peer takes nothing is closed in the end.
+    pub fn send(&self, conn: u64, frame: Frame) {
+        self.0.registry.send(conn, frame);
+    }
+
+    /// Sends frames on a stream of their own. The iterator runs on a thread for blocking work, as fast as the peer takes
+    /// the frames; if the connection ends it is dropped in between.
+    pub fn send_journal(&self, conn: u64, frames: impl Iterator<Item = Frame> + Send + 'static) {
+        self.0.registry.transfer(conn, super::transfer::produce(frames));
+    }
+
+    /// Closes a connection: reads nothing more, cuts its transfers, and closes when every frame that was sent is
+    /// acknowledged, or after `linger`.
+    pub fn close(&self, conn: u64, code: CloseCode, linger: Duration) {
+        self.0.registry.close(conn, code, linger);
+    }
+
+    /// Closes everything with [`CloseCode::ShuttingDown`], and waits until the peers were told.
+    pub async fn shutdown(&self) {
+        self.close_linking();
+        let mut endpoints = self.0.registry.endpoints();
+        endpoints.push(self.0.endpoint.clone());
+        let code = CloseCode::ShuttingDown;
+        endpoints.iter().for_each(|endpoint| endpoint.close(quic::number(code), code.text().as_bytes()));
+        let idle = async {
+            for endpoint in &endpoints {
+                endpoint.wait_idle().await;
+            }
+        };
+        if timeout(SHUTDOWN, idle).await.is_err() {
+            tracing::info!("stopping before every peer was told");
+        }
+    }
+}
+
+impl Shared {
+    async fn dial(&self, device: DeviceId, addresses: Vec<SocketAddr>) -> Result<(), DialError> {
+        let config = quic::client(&self.tls, Protocol::Sync, device).map_err(internal)?;
+        let connection = dial::any(&self.endpoint, &config, addresses).await?;
+        if !self.admission.allows(&device) {
+            quic::close(&connection, CloseCode::UnknownDevice);
+            return Err(DialError::new(None, "it may no longer connect"));
+        }
+        let control = connection.open_bi().await?;
+        let endpoint = self.endpoint.clone();
+        let live = Live { protocol: Protocol::Sync, dialled: true, endpoint, connection, control, permit: None };
+        self.connected(live, device);
+        Ok(())
+    }
+
+    async fn dial_link(
+        &self,
+        pairing: u64,
+        shower: DeviceId,
+        mut addresses: Vec<SocketAddr>,
+        anywhere: bool,
+    ) -> Result<(), DialError> {
+        if !anywhere {
+            let locals = interfaces::locals().map_err(internal)?;
+            addresses.retain(|address| interfaces::on_link(&locals, address.ip()));
+            if addresses.is_empty() {
+                return Err(not_on_link());
+            }
+        }
+        let socket = if anywhere { socket::open(0) } else { socket::open_link_local() };
+        let endpoint = socket.and_then(|socket| endpoint(None, socket)).map_err(internal)?;
+        let config = quic::client(&self.tls, Protocol::Link, shower).map_err(internal)?;
+        let connection = dial::any(&endpoint, &config, addresses).await?;
+        let control = connection.open_bi().await?;
+        let live = Live { protocol: Protocol::Link, dialled: true, endpoint, connection, control, permit: None };
+        self.link_connected(live, shower, Some(pairing)).map_err(internal)
+    }
+
+    /// Takes in a connection on `kinlink/1` of a key that may connect.
+    pub(super) fn connected(&self, live: Live, peer: DeviceId) {
+        quic::widen(&live.connection);
+        let dialled = live.dialled;
+        let address = live.connection.remote_address().into();
+        self.registry.run(live, self.events.clone(), |conn| NetEvent::Connected { conn, peer, dialled, address });
+    }
+
+    /// Takes in a connection on `kinlink-link/1`.
+    pub(super) fn link_connected(&self, live: Live, peer: DeviceId, dialled: Option<u64>) -> io::Result<()> {
+        if dialled.is_some() {
+            quic::widen(&live.connection);
+        }
+        let exporter = exporter(&live.connection)?;
+        let address = live.connection.remote_address().into();
+        let announce = |conn| NetEvent::LinkConnected { conn, peer, dialled, address, exporter };
+        self.registry.run(live, self.events.clone(), announce);
+        Ok(())
+    }
+
+    async fn tell(&self, event: NetEvent) {
+        if self.events.send(event).await.is_err() {
+            tracing::debug!("a network event while the daemon is stopping");
+        }
+    }
+
+    fn linking(&self) -> MutexGuard<'_, Option<Linking>> {
+        self.linking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn endpoint(server: Option<ServerConfig>, socket: std::net::UdpSocket) -> io::Result<Endpoint> {
+    Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime))
+}
+
+fn exporter(connection: &Connection) -> io::Result<[u8; 32]> {
+    let mut out = [0; 32];
+    connection
+        .export_keying_material(&mut out, EXPORTER_LINK, b"")
+        .map_err(|_| io::Error::other("TLS gives no keying material"))?;
+    Ok(out)
+}
+
+/// The key that a peer proved to hold in the handshake.
+pub(super) fn peer_of(connection: &Connection) -> Option<DeviceId> {
+    let chain = connection.peer_identity()?.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().ok()?;
+    tls::device_of(chain.first()?).ok()
+}
+
+fn sockets(addresses: &[Address]) -> Vec<SocketAddr> {
+    addresses.iter().filter_map(Address::socket).take(limits::ADDRESSES).collect()
+}
+
+fn internal(error: impl ToString) -> DialError {
+    DialError::new(None, error)
+}
+
+fn not_on_link() -> DialError {
+    let reason = "the other device is not on this network: connect both to the same one, or let it show the challenge \
+                  for linking from anywhere";
+    DialError::new(Some(CloseCode::NotOnLink), reason)
+}
+
+/// Tells the addresses of this machine at the start and whenever they change, until the network is gone.
+async fn watch_addresses(shared: Weak<Shared>) {
+    let mut ticks = interval(ADDRESSES_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = Vec::new();
+    loop {
+        ticks.tick().await;
+        let Some(shared) = shared.upgrade().filter(|shared| !shared.events.is_closed()) else { return };
+        match interfaces::locals().map(|locals| interfaces::usable(&locals, shared.port)) {
+            Ok(addresses) if addresses != told => {
+                told.clone_from(&addresses);
+                shared.tell(NetEvent::Addresses(addresses)).await;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "cannot read the addresses of this machine"),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Streams of their own for long ranges of a journal.
+
+use std::future::pending;
+
+use kinlink_proto::limits;
+use kinlink_proto::wire::frame::{CloseCode, Frame};
+use quinn::{Connection, ReadError, RecvStream, SendStream};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
+
+use super::event::NetEvent;
+use super::framing::{self, FrameError};
+use super::quic;
+
+/// Produces the frames of one transfer into a channel, blocking; stops when the other end is gone.
+pub(super) type Produce = Box<dyn FnOnce(mpsc::Sender<Frame>) + Send>;
+
+/// Frames that were read from the store and not yet written: the next one, while one is under way.
+const AHEAD: usize = 1;
+/// Behind the control stream: live changes overtake a first sync.
+const PRIORITY: i32 = -1;
+
+/// As a [`Produce`].
+pub(super) fn produce(frames: impl Iterator<Item = Frame> + Send + 'static) -> Produce {
+    Box::new(move |channel| {
+        for frame in frames {
+            if channel.blocking_send(frame).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// Why a transfer did not go through.
+#[derive(Debug, thiserror::Error)]
+enum TransferError {
+    #[error(transparent)]
+    Connection(#[from] quinn::ConnectionError),
+    #[error(transparent)]
+    Write(#[from] quinn::WriteError),
+    #[error("reading the journal failed: {0}")]
+    Produce(#[from] JoinError),
+}
+
+/// Sends the transfers that are ordered, a few at once; never returns. When dropped, those under way are cut: the
+/// receiver resumes behind the last segment that it verified.
+pub(super) async fn send<T>(connection: &Connection, orders: &mut mpsc::UnboundedReceiver<Produce>) -> T {
+    let mut running = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(produce) = orders.recv(), if running.len() < quic::TRANSFERS as usize => {
+                running.spawn(send_one(connection.clone(), produce));
+            }
+            Some(done) = running.join_next(), if !running.is_empty() => match done {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::info!(%error, "a transfer was cut"),
+                Err(error) => tracing::error!(%error, "a transfer failed"),
+            },
+            else => pending().await,
+        }
+    }
+}
+
+async fn send_one(connection: Connection, produce: Produce) -> Result<(), TransferError> {
+    let stream = connection.open_uni().await?;
+    if stream.set_priority(PRIORITY).is_err() {
+        tracing::debug!("a stream was closed as it was opened");
+    }
+    let mut stream = Outgoing(Some(stream));
+    let (channel, mut frames) = mpsc::channel(AHEAD);
+    let producer = spawn_blocking(move || produce(channel));
+    while let Some(frame) = frames.recv().await {
+        stream.write(&frame).await?;
+    }
+    producer.await?;
+    stream.finish();
+    Ok(())
+}
+
+/// A stream that is reset unless it was finished: quinn would finish it when dropped, and half a transfer would look
+/// like a whole one.
+struct Outgoing(Option<SendStream>);
+
+impl Outgoing {
+    async fn write(&mut self, frame: &Frame) -> Result<(), TransferError> {
+        if let Some(stream) = &mut self.0 {
+            framing::write(stream, frame).await?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) {
+        drop(self.0.take()); // Finishes it; quinn goes on to deliver what was written.
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if let Some(stream) = &mut self.0
+            && stream.reset(quic::number(CloseCode::Done)).is_err()
+        {
+            tracing::debug!("a transfer's stream was closed already");
+        }
+    }
+}
+
+/// Hands the frames of the peer's transfers on; returns when the peer broke the protocol.
+pub(super) async fn receive(connection: &Connection, name: u64, events: &mpsc::Sender<NetEvent>) {
+    let mut running = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = connection.accept_uni() => match stream {
+                Ok(stream) => drop(running.spawn(receive_one(stream, name, events.clone()))),
+                Err(_) => pending().await, // The reader of the control stream says how the connection ended.
+            },
+            Some(done) = running.join_next(), if !running.is_empty() => {
+                if let Ok(Err(error)) = done {
+                    tracing::info!(conn = name, %error, "closing a connection over a broken transfer");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn receive_one(mut stream: RecvStream, name: u64, events: mpsc::Sender<NetEvent>) -> Result<(), FrameError> {
+    let number = stream.id().index();
+    loop {
+        match framing::read(&mut stream, limits::FRAME_SEGMENT).await {
+            Ok(Some(frame)) => {
+                if events.send(NetEvent::Transfer { conn: name, stream: number, frame }).await.is_err() {
+                    return Ok(());
+                }
+            }
+            // The sender cut it, or is gone; what was verified stands.
+            Ok(None) | Err(FrameError::Broken(ReadError::Reset(_) | ReadError::ConnectionLost(_))) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
