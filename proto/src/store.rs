@@ -36,13 +36,15 @@ pub enum Table {
     Reports,
     /// Peers: DeviceId → addresses that worked, last seen.
     Peers,
-    /// Operations whose epoch could not be opened yet: EpochId, local index, number → nothing.
+    /// Operations whose epoch could not be opened yet: EpochId, JournalId, number → nothing.
     Waiting,
+    /// Covered operations that may still have content: JournalId, number → row of `Entries`, covering operation.
+    Covered,
 }
 
 impl Table {
     /// All, in order of their codes.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Meta,
         Self::Statements,
         Self::Secrets,
@@ -55,6 +57,7 @@ impl Table {
         Self::Reports,
         Self::Peers,
         Self::Waiting,
+        Self::Covered,
     ];
 
     /// The table's name on disk.
@@ -73,6 +76,7 @@ impl Table {
             Self::Reports => "reports",
             Self::Peers => "peers",
             Self::Waiting => "waiting",
+            Self::Covered => "covered",
         }
     }
 }
