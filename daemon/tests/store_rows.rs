@@ -151,6 +151,16 @@ fn the_file_is_private_and_keeps_what_was_committed() {
 }
 
 #[test]
+fn a_store_whose_making_was_cut_short_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    fs::write(dir.path().join("store.new"), vec![0; 100_000]).unwrap();
+    drop(Db::open(&path).unwrap());
+    let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["store"], "something was left behind");
+}
+
+#[test]
 fn a_store_that_is_open_is_not_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");

@@ -91,32 +91,52 @@ storage!(redb::StorageError, redb::TransactionError, redb::TableError, redb::Com
 /// Opens what lies at `place`, or makes it.
 pub(super) fn open(place: &Place) -> Result<Database, OpenError> {
     let db = match place {
-        Place::File(path) => build(FileBackend::new(file(path)?)?)?,
+        Place::File(path) => {
+            if !path.try_exists()? {
+                create(path)?;
+            }
+            build(FileBackend::new(existing(path)?)?)?
+        }
         Place::Backend(backend) => build(Shared(Arc::clone(backend)))?,
     };
     tables::prepare(&db)?;
     Ok(db)
 }
 
+/// Makes an empty store under another name and renames it when it is whole: redb does not recognise
+/// a file whose making was cut short.
+fn create(path: &Path) -> Result<(), OpenError> {
+    let unfinished = path.with_added_extension("new");
+    match std::fs::remove_file(&unfinished) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.into()),
+        _ => {}
+    }
+    let file = options().create_new(true).open(&unfinished)?;
+    let db = build(FileBackend::new(file)?)?;
+    tables::prepare(&db)?;
+    db.close()?;
+    std::fs::rename(&unfinished, path)?;
+    // A commit is worth nothing if the file's name is lost.
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(File::open(parent)?.sync_all()?)
+}
+
+fn options() -> OpenOptions {
+    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let mut options = OpenOptions::new();
+    // Of mode 0600 from the first instant, if it is made.
+    options.read(true).write(true).mode(0o600).custom_flags(flags);
+    options
+}
+
 fn build(backend: impl StorageBackend) -> Result<Database, OpenError> {
     Ok(Database::builder().set_cache_size(CACHE).create_with_backend(backend)?)
 }
 
-/// The file at `path`, of mode 0600 from its first instant, its name already durable.
-fn file(path: &Path) -> Result<File, OpenError> {
-    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits()).unwrap_or_default();
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(flags)
-        .open(path)?;
+/// The file at `path`, if it is ours alone.
+fn existing(path: &Path) -> Result<File, OpenError> {
+    let file = options().open(path)?;
     check(path, &file)?;
-    // A commit is worth nothing if the file's name is lost.
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()?;
     // After an fsync that failed, the kernel may hold pages as clean that never reached the disk.
     // Dropping them shows what is really there. Only advice: a file system that ignores it (tmpfs)
     // has no disk to differ from.
