@@ -1,1 +1,188 @@
 //! The hashes of one block of a journal, computed from what lies in the store.
+
+use super::operation::Stored;
+use super::tables::{self, BLOCK};
+use super::tree::{Peaks, leaf, node};
+use crate::id::{Hash, JournalId};
+use crate::key::sha256;
+use crate::limits::SEGMENT_LEVEL;
+use crate::store::{Read, StoreError};
+
+/// An aligned subtree of a block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Node {
+    /// Its root, if it is known.
+    pub(crate) hash: Option<Hash>,
+    /// Whether content of it is held.
+    pub(crate) live: bool,
+}
+
+/// A perfect subtree: 2^level operations from `first` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) first: u64,
+    pub(crate) level: u8,
+}
+
+impl Span {
+    pub(crate) fn len(self) -> u64 {
+        1 << self.level
+    }
+
+    pub(crate) fn end(self) -> u64 {
+        self.first + self.len()
+    }
+
+    pub(crate) fn halves(self) -> Option<[Self; 2]> {
+        let level = self.level.checked_sub(1)?;
+        Some([Self { first: self.first, level }, Self { first: self.first + (1 << level), level }])
+    }
+}
+
+/// What is known of one block: every node whose hash follows from the operations held, or was given.
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    first: u64,
+    /// By level, then by place.
+    levels: Vec<Vec<Node>>,
+    /// Bytes of each ciphertext that is held.
+    bytes: Vec<usize>,
+}
+
+impl Block {
+    /// Reads the block `at` of a journal of `size` operations.
+    pub(crate) fn load(
+        store: &dyn Read,
+        index: u32,
+        journal: JournalId,
+        size: u64,
+        at: u64,
+    ) -> Result<Self, StoreError> {
+        let first = at * BLOCK;
+        let slots = usize::try_from(BLOCK).unwrap_or(usize::MAX);
+        let (mut leaves, mut bytes) = (vec![Node::default(); slots], vec![0; slots]);
+        tables::each_stored(store, index, first, size.min(first + BLOCK), |number, stored| {
+            let slot = place(number - first, 0);
+            bytes[slot] = if let Stored::Present { ciphertext, .. } = &stored { ciphertext.len() } else { 0 };
+            leaves[slot] = known(journal, number, stored);
+        })?;
+        let mut block = Self { first, levels: vec![leaves], bytes };
+        (1..=SEGMENT_LEVEL).try_for_each(|level| block.raise(store, index, size, level))?;
+        Ok(block)
+    }
+
+    /// Computes the nodes of `level`; where a half is not known, asks the store for the whole.
+    fn raise(&mut self, store: &dyn Read, index: u32, size: u64, level: u8) -> Result<(), StoreError> {
+        let below = &self.levels[usize::from(level) - 1];
+        let mut nodes = Vec::with_capacity(below.len() / 2);
+        for (pair, at) in below.chunks_exact(2).zip(self.first >> level..) {
+            let mut hash = pair[0].hash.zip(pair[1].hash).map(|(left, right)| node(&left, &right));
+            if hash.is_none() && (at + 1) << level <= size {
+                hash = tables::subtree(store, index, level, at)?.map(|subtree| subtree.hash);
+            }
+            nodes.push(Node { hash, live: pair[0].live || pair[1].live });
+        }
+        self.levels.push(nodes);
+        Ok(())
+    }
+
+    pub(crate) fn node(&self, span: Span) -> Node {
+        self.levels[usize::from(span.level)][place(span.first - self.first, span.level)]
+    }
+
+    /// Whether everything below a node is known down to what was dropped, so that its content can be given away.
+    pub(crate) fn open(&self, span: Span) -> bool {
+        span.halves().is_some_and(|halves| halves.iter().all(|half| self.node(*half).hash.is_some()))
+    }
+
+    /// The perfect subtrees of which `from..to` consists, each of at most 2^`level`; `None` if one is not known.
+    pub(crate) fn cover(&self, from: u64, to: u64, level: u8) -> Option<Vec<Span>> {
+        let spans = perfect(from, to, level);
+        spans.iter().all(|span| self.node(*span).hash.is_some()).then_some(spans)
+    }
+
+    /// The largest number at or below `from` at which a range up to `to` can begin: `from` itself unless it lies within a dropped
+    /// subtree of which only the root is known.
+    pub(crate) fn begin(&self, from: u64, to: u64, level: u8) -> Option<u64> {
+        let starts = (0..=SEGMENT_LEVEL).map(|round| from >> round << round);
+        starts.into_iter().find(|start| self.cover(*start, to, level).is_some())
+    }
+
+    /// Bytes of ciphertext held within `from..to`.
+    pub(crate) fn bytes(&self, from: u64, to: u64) -> usize {
+        let slots = place(from - self.first, 0)..place(to - self.first, 0);
+        self.bytes[slots].iter().sum()
+    }
+}
+
+fn place(offset: u64, level: u8) -> usize {
+    // At most 1024: within one block.
+    usize::try_from(offset >> level).unwrap_or(usize::MAX)
+}
+
+fn known(journal: JournalId, number: u64, stored: Stored) -> Node {
+    match stored {
+        Stored::Dropped(hash) => Node { hash: Some(hash), live: false },
+        Stored::Present { session, epoch, ciphertext } => {
+            let header = super::Header { journal, number, session, epoch };
+            Node { hash: Some(leaf(&header, &sha256(&[&ciphertext]))), live: true }
+        }
+    }
+}
+
+/// `from..to` as perfect subtrees of at most 2^`level`, ascending.
+pub(crate) fn perfect(mut from: u64, to: u64, level: u8) -> Vec<Span> {
+    let mut spans = Vec::new();
+    while from < to {
+        let fits = |l: &u8| super::tree::aligned(from, *l) && from + (1 << *l) <= to;
+        let span = Span { first: from, level: (0..=level).rev().find(fits).unwrap_or(0) };
+        spans.push(span);
+        from = span.end();
+    }
+    spans
+}
+
+/// The peaks of the first `at` operations of a journal of `size`; `None` if a dropped subtree of which only the root is known
+/// reaches across `at`.
+pub(crate) fn peaks_at(
+    store: &dyn Read,
+    index: u32,
+    journal: JournalId,
+    size: u64,
+    at: u64,
+) -> Result<Option<Peaks>, StoreError> {
+    let mut peaks = Peaks::new();
+    for block in tables::blocks(store, index, 0, at / BLOCK)? {
+        peaks.push_noting(SEGMENT_LEVEL, block.hash, |_, _| ());
+    }
+    if at % BLOCK == 0 {
+        return Ok(Some(peaks));
+    }
+    let block = Block::load(store, index, journal, size, at / BLOCK)?;
+    let Some(spans) = block.cover(peaks.size(), at, SEGMENT_LEVEL) else { return Ok(None) };
+    for span in spans {
+        let Some(hash) = block.node(span).hash else { return Ok(None) };
+        peaks.push_noting(span.level, hash, |_, _| ());
+    }
+    Ok(Some(peaks))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn perfect_subtrees_are_aligned_and_leave_no_gap(from in 0_u64..2000, len in 0_u64..2000, level in 0_u8..=10) {
+            let spans = perfect(from, from + len, level);
+            let mut at = from;
+            for span in spans {
+                prop_assert!(span.level <= level && span.first == at && span.first % span.len() == 0);
+                at = span.end();
+            }
+            prop_assert_eq!(at, from + len);
+        }
+    }
+}

@@ -12,7 +12,7 @@ pub mod tree;
 use std::collections::BTreeMap;
 
 pub use head::{Author, Head};
-pub use operation::{Header, Operation, Stored};
+pub use operation::{Header, Item, Operation, Stored};
 pub use tree::Peaks;
 
 use crate::id::{EpochId, Hash, JournalId, SessionId};
@@ -199,6 +199,34 @@ impl Journals {
         [Table::Journals, Table::Operations, Table::Subtrees].into_iter().try_for_each(|table| store.clear(table))
     }
 
+    /// The peaks of all that is known of a journal.
+    pub(crate) fn peaks(&self, journal: JournalId) -> Peaks {
+        self.entries.get(&journal).map(|entry| entry.record.peaks.clone()).unwrap_or_default()
+    }
+
+    /// The peaks of its first `at` operations; `None` if they are not known.
+    pub(crate) fn peaks_at(&self, store: &dyn Read, journal: JournalId, at: u64) -> Result<Option<Peaks>, StoreError> {
+        let size = self.size(journal);
+        match self.entries.get(&journal) {
+            _ if at > size => Ok(None),
+            Some(entry) if at < size => block::peaks_at(store, entry.index, journal, size, at),
+            _ => Ok(Some(self.peaks(journal))),
+        }
+    }
+
+    /// Stores a range that was verified, and returns the operations whose content is new here.
+    pub(crate) fn apply(
+        &mut self,
+        store: &mut dyn Store,
+        journal: JournalId,
+        range: Verified,
+    ) -> Result<Vec<Operation>, StoreError> {
+        let entry = self.entry(journal);
+        let operations = entry.put_range(store, range)?;
+        entry.save(store)?;
+        Ok(operations)
+    }
+
     fn entry(&mut self, journal: JournalId) -> &mut Entry {
         let next = self.entries.values().map(|entry| entry.index + 1).max().unwrap_or(0);
         self.entries.entry(journal).or_insert_with(|| Entry::new(next, journal))
@@ -237,6 +265,62 @@ impl Entry {
         Ok(())
     }
 
+    /// Adds what lies behind the end, and fills gaps before it; what is held already stays.
+    fn put_range(&mut self, store: &mut dyn Store, range: Verified) -> Result<Vec<Operation>, StoreError> {
+        let (size, bytes) = (self.record.peaks.size(), self.record.bytes);
+        let (mut number, mut operations) = (range.from, Vec::new());
+        for item in range.items {
+            let next = number + item.count();
+            if next > size || (number < range.fill && self.lacks(store, number, &item)?) {
+                operations.extend(self.put_item(store, number, item)?);
+            }
+            number = next;
+        }
+        if number > size {
+            self.advance(store, range.peaks, range.block)?;
+        } else if range.from / BLOCK < size / BLOCK {
+            let added = std::mem::replace(&mut self.record.bytes, bytes).abs_diff(bytes);
+            self.grow_block(store, range.from / BLOCK, added)?;
+        }
+        if let Some(head) = range.head.filter(|head| self.head.as_ref().is_none_or(|old| old.size < head.size)) {
+            self.set_head(&head);
+        }
+        Ok(operations)
+    }
+
+    fn lacks(&self, store: &dyn Read, number: u64, item: &Item) -> Result<bool, StoreError> {
+        Ok(match item {
+            Item::Content { .. } => !tables::is_present(store, self.index, number)?,
+            Item::Dropped { level, .. } => *level == 0 && tables::stored(store, self.index, number)?.is_none(),
+        })
+    }
+
+    fn put_item(&mut self, store: &mut dyn Store, number: u64, item: Item) -> Result<Option<Operation>, StoreError> {
+        match item {
+            Item::Content { session, epoch, ciphertext } => {
+                let header = Header { journal: self.record.journal, number, session, epoch };
+                let operation = Operation { header, ciphertext };
+                self.put_operation(store, operation.clone())?;
+                return Ok(Some(operation));
+            }
+            Item::Dropped { level: 0, hash } => tables::put_stored(store, self.index, number, &Stored::Dropped(hash))?,
+            Item::Dropped { level, hash } => {
+                tables::put_subtree(store, self.index, level, number >> level, Subtree { hash, bytes: 0 })?;
+            }
+        }
+        Ok(None)
+    }
+
+    fn grow_block(&self, store: &mut dyn Store, at: u64, added: u64) -> Result<(), StoreError> {
+        match tables::subtree(store, self.index, SEGMENT_LEVEL, at)? {
+            Some(row) if added > 0 => {
+                let row = Subtree { bytes: row.bytes.saturating_add(added), ..row };
+                tables::put_subtree(store, self.index, SEGMENT_LEVEL, at, row)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn set_head(&mut self, head: &Head) {
         self.record.head = head.bytes().to_vec();
         self.head = Some(head.clone());
@@ -246,6 +330,23 @@ impl Entry {
         self.position = position(&self.record);
         tables::put_record(store, self.index, &self.record)
     }
+}
+
+/// A range of a journal that fits what is known of it, within one block.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    /// Its first number.
+    pub(crate) from: u64,
+    /// What it carries.
+    pub(crate) items: Vec<Item>,
+    /// The peaks at its end.
+    pub(crate) peaks: Peaks,
+    /// The root of the block that it completes, if it does.
+    pub(crate) block: Option<Hash>,
+    /// Below this number it is proven to be what is known here, so that gaps may be filled from it.
+    pub(crate) fill: u64,
+    /// The head, if this is the last range below it.
+    pub(crate) head: Option<Head>,
 }
 
 fn position(record: &Record) -> Position {

@@ -3,7 +3,7 @@
 use super::tree;
 use crate::id::{EpochId, Hash, JournalId, SessionId};
 use crate::key::sha256;
-use crate::limits::VALUE_BYTES;
+use crate::limits::{SEGMENT_LEVEL, VALUE_BYTES};
 use crate::wire::object::{FORMAT, SUITE, kind};
 use crate::wire::{Decode, DecodeError, Encode, Reader, Writer};
 
@@ -106,6 +106,91 @@ impl From<Operation> for Stored {
         let Header { session, epoch, .. } = operation.header;
         Self::Present { session, epoch, ciphertext: operation.ciphertext }
     }
+}
+
+/// What a segment of a transfer carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// An operation; number and journal follow from its place.
+    Content {
+        /// Its session.
+        session: SessionId,
+        /// Its epoch.
+        epoch: EpochId,
+        /// Its ciphertext.
+        ciphertext: Vec<u8>,
+    },
+    /// 2^`level` operations whose content was dropped: an aligned perfect subtree.
+    Dropped {
+        /// At most [`SEGMENT_LEVEL`].
+        level: u8,
+        /// The subtree's root.
+        hash: Hash,
+    },
+}
+
+impl Item {
+    /// How many operations it stands for.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        match self {
+            Self::Content { .. } => 1,
+            Self::Dropped { level, .. } => 1 << level,
+        }
+    }
+
+    /// The level and root of the subtree that it is, beginning at `number`.
+    #[must_use]
+    pub fn subtree(&self, journal: JournalId, number: u64) -> (u8, Hash) {
+        match self {
+            Self::Dropped { level, hash } => (*level, *hash),
+            Self::Content { session, epoch, ciphertext } => {
+                let header = Header { journal, number, session: *session, epoch: *epoch };
+                (0, tree::leaf(&header, &sha256(&[ciphertext])))
+            }
+        }
+    }
+}
+
+const CONTENT: u8 = 0;
+const SUBTREE: u8 = 1;
+
+impl Encode for Item {
+    fn encode(&self, w: &mut Writer) {
+        match self {
+            Self::Content { session, epoch, ciphertext } => {
+                w.u8(CONTENT);
+                session.encode(w);
+                epoch.encode(w);
+                w.v32(ciphertext);
+            }
+            Self::Dropped { level, hash } => {
+                w.u8(SUBTREE);
+                w.u8(*level);
+                hash.encode(w);
+            }
+        }
+    }
+}
+
+impl Decode for Item {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match r.u8()? {
+            CONTENT => Ok(Self::Content {
+                session: SessionId::decode(r)?,
+                epoch: EpochId::decode(r)?,
+                ciphertext: r.v32("ciphertext", CIPHERTEXT_BYTES)?.to_vec(),
+            }),
+            SUBTREE => Ok(Self::Dropped { level: level(r)?, hash: Hash::decode(r)? }),
+            _ => Err(DecodeError::Invalid("item")),
+        }
+    }
+}
+
+/// A level of at most [`SEGMENT_LEVEL`].
+pub(crate) fn level(r: &mut Reader<'_>) -> Result<u8, DecodeError> {
+    let level = r.u8()?;
+    if level <= SEGMENT_LEVEL { Ok(level) } else { Err(DecodeError::Invalid("level")) }
 }
 
 const PRESENT: u8 = 0;

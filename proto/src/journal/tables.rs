@@ -79,6 +79,11 @@ pub(crate) fn records(store: &dyn Read) -> Result<Vec<(u32, Record)>, StoreError
     rows.iter().map(|(key, value)| Ok((index_of(key)?, read(value)?))).collect()
 }
 
+/// One journal and its local index.
+pub(crate) fn find(store: &dyn Read, journal: JournalId) -> Result<Option<(u32, Record)>, StoreError> {
+    Ok(records(store)?.into_iter().find(|(_, record)| record.journal == journal))
+}
+
 pub(crate) fn put_record(store: &mut dyn Store, index: u32, record: &Record) -> Result<(), StoreError> {
     store.put(Table::Journals, &index.to_be_bytes(), &record.to_bytes())
 }

@@ -161,3 +161,92 @@ impl Decode for Content {
         Ok(content)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand_chacha::ChaCha20Rng;
+    use rand_chacha::rand_core::SeedableRng;
+
+    use super::*;
+    use crate::id::StatementId;
+
+    fn identity(seed: u64) -> Identity {
+        Identity::random(&mut ChaCha20Rng::seed_from_u64(seed))
+    }
+
+    fn content(identity: &Identity, authors: &[u8], counter: u64, grease: [u8; 4]) -> Content {
+        let device = |author: &u8| DeviceId([*author; 32]);
+        let parent = |author| Parent { author: device(author), number: 3, id: StatementId([4; 32]) };
+        let held = |author: &u8| {
+            let journal = JournalId { device: device(author), generation: 2 };
+            Held { journal, size: u64::from(*author), root: Hash([5; 32]) }
+        };
+        Content {
+            account: AccountId([1; 32]),
+            device: identity.device(),
+            counter,
+            run: RunId([2; 16]),
+            time: Wall(counter),
+            heads: authors.iter().map(parent).collect(),
+            journals: authors.iter().map(held).collect(),
+            capabilities: 0,
+            addresses: vec![Address::none(), "192.0.2.1:7".parse::<std::net::SocketAddr>().unwrap().into()],
+            ext: Extensions::grease(grease),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_report_is_believed_as_signed_and_in_no_other_byte(
+            seed: u64, authors in prop::collection::btree_set(any::<u8>(), 0..30), counter: u64, grease: [u8; 4],
+        ) {
+            let identity = identity(seed);
+            let authors = Vec::from_iter(authors);
+            let report = Report::sign(content(&identity, &authors, counter, grease), &identity);
+            prop_assert_eq!(Report::open(report.bytes()), Ok(report.clone()));
+            prop_assert_eq!(report.critical(), None);
+            for author in authors {
+                let journal = JournalId { device: DeviceId([author; 32]), generation: 2 };
+                prop_assert_eq!(report.size(journal), u64::from(author));
+                prop_assert_eq!(report.size(JournalId { generation: 1, ..journal }), 0);
+            }
+            for at in (0..report.bytes().len()).step_by(7) {
+                let mut bytes = report.bytes().to_vec();
+                bytes[at] ^= 1 << (seed % 8);
+                prop_assert!(Report::open(&bytes).is_err(), "byte {at} flipped");
+            }
+            prop_assert!(Report::open(&[report.bytes(), &[0]].concat()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_report_signed_by_another_is_refused() {
+        let report = Report::sign(content(&identity(1), &[], 1, [0; 4]), &identity(2));
+        assert_eq!(Report::open(report.bytes()), Err(DecodeError::Signature("report")));
+    }
+
+    #[test]
+    fn unsorted_and_oversized_lists_are_refused() {
+        let identity = identity(3);
+        let open = |content| Report::open(Report::sign(content, &identity).bytes());
+        let mut unsorted = content(&identity, &[], 1, [0; 4]);
+        unsorted.heads = content(&identity, &[2, 1], 1, [0; 4]).heads;
+        assert_eq!(open(unsorted), Err(DecodeError::Unsorted("heads")));
+        let mut twice = content(&identity, &[], 1, [0; 4]);
+        twice.journals = content(&identity, &[1, 1], 1, [0; 4]).journals;
+        assert_eq!(open(twice), Err(DecodeError::Unsorted("journals")));
+        let mut many = content(&identity, &[], 1, [0; 4]);
+        many.addresses = vec![Address::none(); limits::ADDRESSES + 1];
+        assert!(matches!(open(many), Err(DecodeError::TooLarge { what: "addresses", .. })));
+    }
+
+    #[test]
+    fn a_critical_extension_is_kept_and_told() {
+        let identity = identity(4);
+        let mut newer = content(&identity, &[], 1, [0; 4]);
+        newer.ext.0[0].kind = 0x8001;
+        let report = Report::sign(newer, &identity);
+        assert_eq!(Report::open(report.bytes()).unwrap().critical(), Some(0x8001));
+    }
+}

@@ -1,0 +1,249 @@
+//! The sending side. It reads the store alone, so that it can stream from a snapshot beside the engine.
+
+use super::{Item, Segment, TransferHeader, segment_end};
+use crate::id::{Hash, JournalId};
+use crate::journal::block::{Block, Span, perfect};
+use crate::journal::tables::{self, BLOCK, Record};
+use crate::journal::{Head, Stored};
+use crate::limits::{INLINE_BYTES, SEGMENT_BYTES, SEGMENT_LEVEL};
+use crate::store::{Read, StoreError};
+use crate::wire::Encode;
+use crate::wire::frame::Frame;
+use crate::wire::message::kind;
+use crate::wire::object::Extensions;
+
+/// Bytes that an item needs beside its ciphertext, rounded up.
+const ITEM: usize = 64;
+/// Roots that a header has room for.
+const ROOTS: u64 = u16::MAX as u64;
+
+/// A small range, whole: the content of a Journal frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inline {
+    /// The encoded [`TransferHeader`].
+    pub header: Vec<u8>,
+    /// The encoded [`Segment`]s.
+    pub segments: Vec<Vec<u8>>,
+}
+
+/// A range of a journal under way to a peer: a header, then its segments.
+#[derive(Debug)]
+pub struct Outgoing {
+    source: Source,
+    level: u8,
+    next: u64,
+    header: Option<TransferHeader>,
+    block: Option<(u64, Block)>,
+}
+
+/// What is sent from: a journal up to where its signed head, or the honoured position, reaches.
+#[derive(Debug)]
+struct Source {
+    index: u32,
+    record: Record,
+    end: u64,
+}
+
+impl Outgoing {
+    /// The range of `journal` from the number `from` on. Where the peer lets only the first operations of this
+    /// journal count (its device was revoked), `upto` is how many.
+    ///
+    /// It can begin before `from`, where only the root of a dropped subtree around `from` is known here.
+    /// `None` if nothing that a signed head vouches for is held behind `from`.
+    ///
+    /// # Errors
+    /// If the store cannot be read, or a row is damaged.
+    pub fn new(store: &dyn Read, journal: JournalId, from: u64, upto: Option<u64>) -> Result<Option<Self>, StoreError> {
+        let Some(source) = Source::find(store, journal, upto)?.filter(|source| from < source.end) else {
+            return Ok(None);
+        };
+        for level in source.level(store, from)?..=SEGMENT_LEVEL {
+            if let Some(header) = source.header(store, from, level)? {
+                let next = header.from;
+                return Ok(Some(Self { source, level, next, header: Some(header), block: None }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next frame: a TransferHeader, then Segments; `None` after the last.
+    ///
+    /// # Errors
+    /// If the store cannot be read, or does not hold what it held when this began.
+    pub fn frame(&mut self, store: &dyn Read) -> Result<Option<Frame>, StoreError> {
+        if let Some(header) = self.header.take() {
+            return Ok(Some(Frame { kind: kind::TRANSFER_HEADER, body: header.to_bytes() }));
+        }
+        let segment = self.segment(store)?;
+        Ok(segment.map(|segment| Frame { kind: kind::SEGMENT, body: segment.to_bytes() }))
+    }
+
+    fn segment(&mut self, store: &dyn Read) -> Result<Option<Segment>, StoreError> {
+        let (from, end) = (self.next, self.source.end);
+        if from >= end {
+            return Ok(None);
+        }
+        self.next = segment_end(from, self.level, end);
+        let mut rows = Vec::new();
+        tables::each_stored(store, self.source.index, from, self.next, |number, stored| rows.push((number, stored)))?;
+        let items = match whole(&rows, from, self.next) {
+            true => rows.into_iter().filter_map(|(_, stored)| content(stored)).collect(),
+            false => self.with_gaps(store, rows, from)?,
+        };
+        Ok(Some(Segment { from, items }))
+    }
+
+    /// The items of a range of which some content was dropped.
+    fn with_gaps(&mut self, store: &dyn Read, rows: Vec<(u64, Stored)>, from: u64) -> Result<Vec<Item>, StoreError> {
+        let (to, level) = (self.next, self.level);
+        let block = self.block(store, from / BLOCK)?;
+        let gone = || StoreError("a range of a journal is no longer held as it was announced".into());
+        let spans = block.cover(from, to, level).ok_or_else(gone)?;
+        let mut rows = rows.into_iter();
+        let mut items = Vec::new();
+        spans.into_iter().for_each(|span| expand(block, span, &mut rows, &mut items));
+        Ok(items)
+    }
+
+    fn block(&mut self, store: &dyn Read, at: u64) -> Result<&Block, StoreError> {
+        let held = self.block.take().filter(|(held, _)| *held == at);
+        let block = match held {
+            Some((_, block)) => block,
+            None => self.source.block(store, at)?,
+        };
+        Ok(&self.block.insert((at, block)).1)
+    }
+}
+
+/// A range as the content of one Journal frame; `None` if there is nothing to send, or too much for one frame. The arguments
+/// are those of [`Outgoing::new`].
+///
+/// # Errors
+/// If the store cannot be read, or a row is damaged.
+pub fn inline(
+    store: &dyn Read,
+    journal: JournalId,
+    from: u64,
+    upto: Option<u64>,
+) -> Result<Option<Inline>, StoreError> {
+    let Some(mut outgoing) = Outgoing::new(store, journal, from, upto)? else { return Ok(None) };
+    let Some(header) = outgoing.header.take().map(|header| header.to_bytes()) else { return Ok(None) };
+    let (mut total, mut segments) = (header.len(), Vec::new());
+    while let Some(segment) = outgoing.segment(store)? {
+        let bytes = segment.to_bytes();
+        total += bytes.len();
+        if total > INLINE_BYTES {
+            return Ok(None);
+        }
+        segments.push(bytes);
+    }
+    Ok(Some(Inline { header, segments }))
+}
+
+impl Source {
+    fn find(store: &dyn Read, journal: JournalId, upto: Option<u64>) -> Result<Option<Self>, StoreError> {
+        let Some((index, record)) = tables::find(store, journal)?.filter(|(_, record)| !record.head.is_empty()) else {
+            return Ok(None);
+        };
+        let damaged = |error| StoreError(format!("the head of a journal is damaged: {error}"));
+        let signed = Head::open(&record.head).map_err(damaged)?.size;
+        let end = upto.map_or(signed, |upto| upto.min(signed));
+        Ok((end <= record.peaks.size()).then_some(Self { index, record, end }))
+    }
+
+    fn block(&self, store: &dyn Read, at: u64) -> Result<Block, StoreError> {
+        Block::load(store, self.index, self.record.journal, self.record.peaks.size(), at)
+    }
+
+    /// The highest level at which every segment stays under its size.
+    fn level(&self, store: &dyn Read, from: u64) -> Result<u8, StoreError> {
+        let mut level = SEGMENT_LEVEL;
+        for at in from / BLOCK..=(self.end - 1) / BLOCK {
+            if self.bytes(store, at)? + ITEM as u64 * BLOCK > SEGMENT_BYTES as u64 {
+                let block = self.block(store, at)?;
+                let to = self.end.min((at + 1) * BLOCK);
+                while level > 0 && !fits(&block, at * BLOCK, to, level) {
+                    level -= 1;
+                }
+            }
+        }
+        let announceable = |level: &u8| (self.end - from) >> level < ROOTS;
+        Ok((level..=SEGMENT_LEVEL).find(announceable).unwrap_or(SEGMENT_LEVEL))
+    }
+
+    /// Bytes of ciphertext in a block, at most.
+    fn bytes(&self, store: &dyn Read, at: u64) -> Result<u64, StoreError> {
+        let row = tables::subtree(store, self.index, SEGMENT_LEVEL, at)?;
+        Ok(row.map_or(self.record.bytes, |row| row.bytes))
+    }
+
+    /// `None` if a hash is not known at this level.
+    fn header(&self, store: &dyn Read, from: u64, level: u8) -> Result<Option<TransferHeader>, StoreError> {
+        let Some(from) = self.begin(store, from, level)? else { return Ok(None) };
+        let rest = self.end >> level << level;
+        let roots = self.roots(store, from >> level << level, rest, level)?;
+        let tail = self.hashes(store, perfect(rest, self.end, level))?;
+        let (head, ext) = (self.record.head.clone(), Extensions::default());
+        Ok(roots.zip(tail).map(|(roots, tail)| TransferHeader { head, from, level, roots, tail, ext }))
+    }
+
+    fn begin(&self, store: &dyn Read, from: u64, level: u8) -> Result<Option<u64>, StoreError> {
+        let to = segment_end(from, SEGMENT_LEVEL, self.end);
+        if from % BLOCK == 0 && level == SEGMENT_LEVEL && to % BLOCK == 0 {
+            return Ok(Some(from));
+        }
+        Ok(self.block(store, from / BLOCK)?.begin(from, to, level))
+    }
+
+    fn roots(&self, store: &dyn Read, from: u64, to: u64, level: u8) -> Result<Option<Vec<Hash>>, StoreError> {
+        if level == SEGMENT_LEVEL {
+            let blocks = tables::blocks(store, self.index, from / BLOCK, to / BLOCK)?;
+            return Ok(Some(blocks.into_iter().map(|block| block.hash).collect()));
+        }
+        let spans = (from >> level..to >> level).map(|at| Span { first: at << level, level });
+        self.hashes(store, spans.collect())
+    }
+
+    fn hashes(&self, store: &dyn Read, spans: Vec<Span>) -> Result<Option<Vec<Hash>>, StoreError> {
+        let mut hashes = Vec::with_capacity(spans.len());
+        for group in spans.chunk_by(|a, b| a.first / BLOCK == b.first / BLOCK) {
+            let block = self.block(store, group[0].first / BLOCK)?;
+            hashes.extend(group.iter().map(|span| block.node(*span).hash));
+        }
+        Ok(hashes.into_iter().collect())
+    }
+}
+
+fn fits(block: &Block, from: u64, to: u64, level: u8) -> bool {
+    let mut starts = (from..to).step_by(1 << level);
+    starts.all(|start| {
+        let end = segment_end(start, level, to);
+        // Within one block: at most 1024 items.
+        let items = usize::try_from(end - start).unwrap_or(usize::MAX);
+        block.bytes(start, end) + ITEM * items <= SEGMENT_BYTES
+    })
+}
+
+fn whole(rows: &[(u64, Stored)], from: u64, to: u64) -> bool {
+    u64::try_from(rows.len()) == Ok(to - from) && rows.iter().all(|(_, row)| matches!(row, Stored::Present { .. }))
+}
+
+fn content(stored: Stored) -> Option<Item> {
+    match stored {
+        Stored::Present { session, epoch, ciphertext } => Some(Item::Content { session, epoch, ciphertext }),
+        Stored::Dropped(_) => None,
+    }
+}
+
+/// A subtree as items: content where it is held, and one hash for each largest part without any.
+fn expand(block: &Block, span: Span, rows: &mut impl Iterator<Item = (u64, Stored)>, items: &mut Vec<Item>) {
+    let node = block.node(span);
+    if node.live && block.open(span) {
+        span.halves().into_iter().flatten().for_each(|half| expand(block, half, rows, items));
+    } else if node.live && span.level == 0 {
+        let row = rows.find(|(number, _)| *number == span.first);
+        items.extend(row.and_then(|(_, stored)| content(stored)));
+    } else {
+        items.extend(node.hash.map(|hash| Item::Dropped { level: span.level, hash }));
+    }
+}
