@@ -19,6 +19,12 @@ impl Keyring {
         Self { account: Some(account), secrets: BTreeMap::new() }
     }
 
+    /// Whose epochs these are, once there is an account.
+    #[must_use]
+    pub fn account(&self) -> Option<AccountId> {
+        self.account
+    }
+
     /// Adds the secret of an epoch whose statement commits to it.
     pub fn insert(&mut self, epoch: EpochId, secret: Secret) {
         self.secrets.insert(epoch, secret);
