@@ -1,0 +1,421 @@
+//! Statements: what devices say about one another, in the bytes of PROTOCOL.md section 5.1 and 5.2.
+
+use std::collections::BTreeMap;
+
+use super::{Custody, Role};
+use crate::id::{AccountId, ChallengeId, DeviceId, Hash, StatementId};
+use crate::key::{self, Identity};
+use crate::limits::{PARENTS, STATEMENT_BYTES};
+use crate::time::Wall;
+use crate::wire::address::Address;
+use crate::wire::codec::sorted;
+use crate::wire::object::{self, CRITICAL, Extensions};
+use crate::wire::{Decode, DecodeError, Encode, Reader, Writer};
+
+/// Types of actions.
+mod kind {
+    pub(super) const GENESIS: u16 = 0x8001;
+    pub(super) const LINK: u16 = 0x8002;
+    pub(super) const REVOKE: u16 = 0x8003;
+    pub(super) const ROLE: u16 = 0x8006;
+    pub(super) const EPOCH: u16 = 0x800c;
+    pub(super) const APPLIED: u16 = 0x000d;
+}
+
+/// The cipher of entries in an epoch: XChaCha20-Poly1305.
+pub const CIPHER: u8 = 1;
+
+/// One signed statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// The hash of [`Self::bytes`].
+    pub id: StatementId,
+    /// The bytes as they came: these are stored, relayed and hashed.
+    pub bytes: Vec<u8>,
+    /// The account; that of a genesis is its own id.
+    pub account: AccountId,
+    /// Who says it.
+    pub author: DeviceId,
+    /// The author's own count, from 1.
+    pub number: u32,
+    /// The author's statement before this one; [`StatementId::NONE`] for number 1.
+    pub previous: StatementId,
+    /// The newest statement of every other author that this one knew, ascending by author.
+    pub parents: Vec<Parent>,
+    /// When, by the author's clock: for display, never evaluated.
+    pub time: Wall,
+    /// What.
+    pub action: Action,
+    /// The type of an action or extension that must be understood and is not: update needed.
+    pub critical: Option<u16>,
+    /// The kind of countersignature: 0 none, 1 PIN, 2 recovery key.
+    pub countersign: u8,
+}
+
+/// A reference to a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Parent {
+    /// Its author.
+    pub author: DeviceId,
+    /// Its number.
+    pub number: u32,
+    /// Its id.
+    pub id: StatementId,
+}
+
+/// What a statement does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Starts an account.
+    Genesis(Genesis),
+    /// Links a device.
+    Link(Box<Link>),
+    /// Revokes a device, or leaves if it is the author's own.
+    Revoke(Revoke),
+    /// Changes a role.
+    Role {
+        /// Whose.
+        device: DeviceId,
+        /// To what.
+        role: Role,
+    },
+    /// Starts an epoch of the account's keys.
+    Epoch(EpochAction),
+    /// The author has acted upon these revocations.
+    Applied {
+        /// Their ids, ascending.
+        revocations: Vec<StatementId>,
+    },
+    /// A type that this version does not know, or that is reserved: carried on unread.
+    Unknown {
+        /// The type; [`CRITICAL`] may be set.
+        kind: u16,
+        /// The content.
+        body: Vec<u8>,
+    },
+}
+
+/// The first statement of an account: its author is the first owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Genesis {
+    /// The account's first label.
+    pub label: String,
+    /// The device's first name.
+    pub name: String,
+    /// Its platform.
+    pub platform: String,
+    /// Its X-Wing public key, 1216 bytes.
+    pub hpke: Vec<u8>,
+    /// Random, so that one device can start more than one account in its life.
+    pub salt: [u8; 16],
+}
+
+/// Links a device, with that device's consent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Which.
+    pub device: DeviceId,
+    /// Its X-Wing public key, 1216 bytes.
+    pub hpke: Vec<u8>,
+    /// As what.
+    pub role: Role,
+    /// Whose machine it is.
+    pub custody: Custody,
+    /// Who hosts it; empty unless hosted.
+    pub holder: String,
+    /// Seconds without an owner before it locks itself; 0 is the default.
+    pub lease: u32,
+    /// Its first name.
+    pub name: String,
+    /// Its platform.
+    pub platform: String,
+    /// Where it was linked from.
+    pub origin: Address,
+    /// The device that it replaces; [`DeviceId::NONE`] if none.
+    pub replaces: DeviceId,
+    /// The challenge that it answered.
+    pub challenge: ChallengeId,
+    /// Its signature over [`consent_message`].
+    pub consent: [u8; 64],
+}
+
+/// Revokes a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoke {
+    /// Which; the author's own: it leaves.
+    pub device: DeviceId,
+    /// Why: 0 unsaid, 1 lost or stolen, 2 replaced, 3 never completed, 4 left, 5 others.
+    pub reason_code: u8,
+    /// Why, in words: at most [`crate::limits::REASON_BYTES`].
+    pub text: String,
+    /// Also what it linked.
+    pub with_linked: bool,
+    /// How far its journals count, by generation; generations not named do not.
+    pub honoured: BTreeMap<u32, Honoured>,
+}
+
+/// A position in a journal up to which a revoked device is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Honoured {
+    /// How many operations.
+    pub size: u64,
+    /// The journal's root at that size.
+    pub root: Hash,
+}
+
+/// Starts an epoch: its secret travels beside the statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochAction {
+    /// See [`super::keyring::commitment`].
+    pub commitment: Hash,
+    /// How entries are sealed: [`CIPHER`].
+    pub cipher: u8,
+    /// To whom its secret was sealed, ascending.
+    pub recipients: Vec<DeviceId>,
+}
+
+/// What a device signs (label `consent`) to be linked: it agrees to the account, its role and custody.
+#[must_use]
+pub fn consent_message(
+    account: AccountId,
+    device: DeviceId,
+    hpke: &[u8],
+    role: Role,
+    custody: Custody,
+    challenge: ChallengeId,
+) -> Vec<u8> {
+    let mut w = Writer::new();
+    account.encode(&mut w);
+    device.encode(&mut w);
+    w.raw(hpke);
+    role.encode(&mut w);
+    custody.encode(&mut w);
+    challenge.encode(&mut w);
+    w.finish()
+}
+
+/// What stands in a statement beside what its author signs it with.
+pub(super) struct Draft {
+    pub(super) account: AccountId,
+    pub(super) number: u32,
+    pub(super) previous: StatementId,
+    pub(super) parents: Vec<Parent>,
+    pub(super) time: Wall,
+    pub(super) action: Action,
+    pub(super) ext: Extensions,
+}
+
+impl Draft {
+    /// Signs it.
+    pub(super) fn sign(self, identity: &Identity) -> Statement {
+        let critical = self.critical();
+        let bytes = object::wrap_signed(
+            object::kind::STATEMENT,
+            |w| self.encode(identity.device(), w),
+            |message| identity.sign("statement", message),
+        );
+        let id = id(&bytes);
+        let account = if self.account == AccountId::NONE { id.into() } else { self.account };
+        Statement {
+            id,
+            bytes,
+            account,
+            author: identity.device(),
+            number: self.number,
+            previous: self.previous,
+            parents: self.parents,
+            time: self.time,
+            action: self.action,
+            critical,
+            countersign: 0,
+        }
+    }
+
+    fn critical(&self) -> Option<u16> {
+        self.action.critical().or(self.ext.critical())
+    }
+
+    fn encode(&self, author: DeviceId, w: &mut Writer) {
+        self.account.encode(w);
+        author.encode(w);
+        w.u32(self.number);
+        self.previous.encode(w);
+        w.n8(&self.parents);
+        w.u64(self.time.0);
+        w.u16(self.action.kind());
+        w.v16(&self.action.body());
+        self.ext.encode(w);
+        w.u8(0);
+    }
+}
+
+fn id(bytes: &[u8]) -> StatementId {
+    StatementId(key::hash("statement id", &[bytes]).0)
+}
+
+impl Statement {
+    /// The id of the statement with these bytes, whether or not it is one.
+    #[must_use]
+    pub fn id_of(bytes: &[u8]) -> StatementId {
+        id(bytes)
+    }
+
+    /// Reads a statement and verifies its author's signature and, of a link, the device's consent.
+    ///
+    /// # Errors
+    /// For bytes that are not a statement, for signatures that do not verify, and
+    /// [`DecodeError::Newer`] for a format or suite that this version does not know.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        if bytes.len() > STATEMENT_BYTES {
+            return Err(DecodeError::TooLarge { what: "statement", len: bytes.len(), max: STATEMENT_BYTES });
+        }
+        let mut r = object::open(bytes, object::kind::STATEMENT)?;
+        let mut statement = Self::read(&mut r)?;
+        let signed = r.since(0);
+        let signature = r.array()?;
+        r.finish()?;
+        if !key::verify(&statement.author, "statement", signed, &signature) {
+            return Err(DecodeError::Signature("statement"));
+        }
+        statement.id = id(bytes);
+        statement.bytes = bytes.to_vec();
+        statement.check()?;
+        Ok(statement)
+    }
+
+    /// A reference to it.
+    #[must_use]
+    pub fn reference(&self) -> Parent {
+        Parent { author: self.author, number: self.number, id: self.id }
+    }
+
+    /// The device that it revokes.
+    #[must_use]
+    pub fn revokes(&self) -> Option<DeviceId> {
+        match &self.action {
+            Action::Revoke(revoke) => Some(revoke.device),
+            _ => None,
+        }
+    }
+
+    /// Whether its author leaves with it.
+    #[must_use]
+    pub fn leaves(&self) -> bool {
+        self.revokes() == Some(self.author)
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let account = AccountId::decode(r)?;
+        let author = DeviceId::decode(r)?;
+        let number = r.u32()?;
+        let previous = StatementId::decode(r)?;
+        let parents = r.n8("parents", PARENTS)?;
+        let time = Wall(r.u64()?);
+        let action = Action::read(r)?;
+        let ext = Extensions::decode(r)?;
+        let countersign = r.u8()?;
+        if countersign != 0 {
+            // No PIN or recovery key can be set in this version, so there is nothing to verify it with.
+            r.take(64)?;
+        }
+        let critical = action.critical().or(ext.critical());
+        let (id, bytes) = (StatementId::NONE, Vec::new());
+        Ok(Self { id, bytes, account, author, number, previous, parents, time, action, critical, countersign })
+    }
+
+    /// What holds within every statement, whatever else is known.
+    fn check(&mut self) -> Result<(), DecodeError> {
+        sorted("parents", &self.parents, |parent: &Parent| parent.author)?;
+        if self.parents.iter().any(|parent| parent.author == self.author || parent.number == 0) {
+            return Err(DecodeError::Invalid("parents"));
+        }
+        if self.number == 0 || (self.number == 1) != (self.previous == StatementId::NONE) {
+            return Err(DecodeError::Invalid("number"));
+        }
+        match &self.action {
+            Action::Genesis(_) => {
+                if self.account != AccountId::NONE || self.number != 1 || !self.parents.is_empty() {
+                    return Err(DecodeError::Invalid("genesis"));
+                }
+                self.account = self.id.into();
+            }
+            // Everything but a genesis descends from it.
+            _ if self.number == 1 && self.parents.is_empty() => return Err(DecodeError::Invalid("parents")),
+            _ if self.account == AccountId::NONE => return Err(DecodeError::Invalid("account")),
+            Action::Link(link) => link.check(self.account)?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Link {
+    fn check(&self, account: AccountId) -> Result<(), DecodeError> {
+        let message = consent_message(account, self.device, &self.hpke, self.role, self.custody, self.challenge);
+        if !key::verify(&self.device, "consent", &message, &self.consent) {
+            return Err(DecodeError::Signature("consent"));
+        }
+        Ok(())
+    }
+}
+
+impl Action {
+    /// Its type.
+    #[must_use]
+    pub fn kind(&self) -> u16 {
+        match self {
+            Self::Genesis(_) => kind::GENESIS,
+            Self::Link(_) => kind::LINK,
+            Self::Revoke(_) => kind::REVOKE,
+            Self::Role { .. } => kind::ROLE,
+            Self::Epoch(_) => kind::EPOCH,
+            Self::Applied { .. } => kind::APPLIED,
+            Self::Unknown { kind, .. } => *kind,
+        }
+    }
+
+    fn critical(&self) -> Option<u16> {
+        match self {
+            Self::Unknown { kind, .. } if kind & CRITICAL != 0 => Some(*kind),
+            _ => None,
+        }
+    }
+
+    fn body(&self) -> Vec<u8> {
+        let mut w = Writer::new();
+        match self {
+            Self::Genesis(genesis) => genesis.encode(&mut w),
+            Self::Link(link) => link.encode(&mut w),
+            Self::Revoke(revoke) => revoke.encode(&mut w),
+            Self::Role { device, role } => {
+                device.encode(&mut w);
+                role.encode(&mut w);
+            }
+            Self::Epoch(epoch) => epoch.encode(&mut w),
+            Self::Applied { revocations } => w.n8(revocations),
+            Self::Unknown { body, .. } => w.raw(body),
+        }
+        w.finish()
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let kind = r.u16()?;
+        let body = r.v16("action", STATEMENT_BYTES)?;
+        let mut r = Reader::new(body);
+        let action = match kind {
+            kind::GENESIS => Self::Genesis(Genesis::decode(&mut r)?),
+            kind::LINK => Self::Link(Box::new(Link::decode(&mut r)?)),
+            kind::REVOKE => Self::Revoke(Revoke::decode(&mut r)?),
+            kind::ROLE => Self::Role { device: DeviceId::decode(&mut r)?, role: Role::decode(&mut r)? },
+            kind::EPOCH => Self::Epoch(EpochAction::decode(&mut r)?),
+            kind::APPLIED => {
+                let revocations = r.n8("revocations", usize::from(u8::MAX))?;
+                sorted("revocations", &revocations, |id: &StatementId| *id)?;
+                Self::Applied { revocations }
+            }
+            kind => return Ok(Self::Unknown { kind, body: body.to_vec() }),
+        };
+        r.finish()?;
+        Ok(action)
+    }
+}
