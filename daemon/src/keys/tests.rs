@@ -1,0 +1,192 @@
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what fails")]
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use kinlink_proto::id::DeviceId;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+use super::*;
+
+fn rng() -> ChaCha20Rng {
+    ChaCha20Rng::seed_from_u64(1)
+}
+
+fn load(dir: &Path) -> Result<Keys, KeyError> {
+    Keys::load_or_create(dir, &mut ChaCha20Rng::seed_from_u64(99))
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// A directory with keys in it.
+fn made() -> (tempfile::TempDir, Keys) {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = Keys::load_or_create(dir.path(), &mut rng()).unwrap();
+    (dir, keys)
+}
+
+fn same(a: &Keys, b: &Keys) -> bool {
+    a.store_key == b.store_key && a.identity.seeds() == b.identity.seeds()
+}
+
+#[test]
+fn keys_are_made_once_and_are_private() {
+    let (dir, keys) = made();
+    assert!(same(&keys, &load(dir.path()).unwrap()));
+    assert_eq!(names(dir.path()), ["identity", "key"]);
+    for name in names(dir.path()) {
+        assert_eq!(fs::metadata(dir.path().join(name)).unwrap().mode() & 0o7777, 0o600);
+    }
+    let (signing, hpke) = keys.identity.seeds();
+    let identity = fs::read(dir.path().join(IDENTITY)).unwrap();
+    let holds = |secret: &Secret| identity.windows(32).any(|window| window == secret.0);
+    assert!(!holds(&signing) && !holds(&hpke), "a seed lies open on the disk");
+}
+
+#[test]
+fn a_new_store_key_keeps_the_identity_and_a_reset_does_not() {
+    let (dir, mut keys) = made();
+    let (old_key, device) = (keys.store_key.clone(), keys.identity.device());
+    keys.replace_store_key(dir.path(), &mut ChaCha20Rng::seed_from_u64(4)).unwrap();
+    assert_ne!(keys.store_key, old_key);
+    assert_eq!(keys.identity.device(), device);
+    assert!(same(&keys, &load(dir.path()).unwrap()));
+    let reset = Keys::reset(dir.path(), &mut ChaCha20Rng::seed_from_u64(5)).unwrap();
+    assert_ne!(reset.identity.device(), device);
+    assert_ne!(reset.store_key, keys.store_key);
+    assert!(same(&reset, &load(dir.path()).unwrap()));
+    assert_eq!(names(dir.path()), ["identity", "key"]);
+}
+
+#[test]
+fn the_old_key_is_overwritten_where_it_lay() {
+    let (dir, mut keys) = made();
+    let linked = dir.path().join("another name of the same bytes");
+    fs::hard_link(dir.path().join(KEY), &linked).unwrap();
+    keys.replace_store_key(dir.path(), &mut rng()).unwrap();
+    assert!(fs::read(&linked).unwrap().iter().all(|byte| *byte == 0), "the old key is still on the disk");
+}
+
+/// Stops `new` taking over at every step, and loads what is left: how many steps there are.
+fn stop_everywhere(old: Option<&Keys>, new: &dyn Fn(Option<&Keys>) -> Keys) -> usize {
+    for steps in 0.. {
+        let dir = tempfile::tempdir().unwrap();
+        if let Some(old) = old {
+            let copy = Keys { store_key: old.store_key.clone(), identity: old.identity.clone() };
+            copy.switch(&Dir::new(dir.path()), &mut rng()).unwrap();
+        }
+        let stopping = Dir::new(dir.path());
+        stopping.steps.set(steps);
+        let new = new(old);
+        let (key, device) = (new.store_key.clone(), new.identity.device());
+        let done = new.switch(&stopping, &mut rng()).is_ok();
+        let found = load(dir.path()).unwrap_or_else(|e| panic!("after {steps} steps: {e}"));
+        let is_new = found.store_key == key && found.identity.device() == device;
+        let is_old = old.is_some_and(|old| same(&found, old));
+        assert!(is_new || (!done && (is_old || old.is_none())), "after {steps} steps: another pair");
+        assert!(same(&found, &load(dir.path()).unwrap()), "after {steps} steps: loading changes it");
+        assert_eq!(names(dir.path()).iter().filter(|name| !name.ends_with(".tmp")).count(), 2);
+        if done {
+            return steps;
+        }
+    }
+    unreachable!("some number of steps is enough")
+}
+
+fn fresh(seed: u64) -> Keys {
+    Keys::fresh(&mut ChaCha20Rng::seed_from_u64(seed))
+}
+
+#[test]
+fn a_crash_at_any_step_leaves_a_pair_that_fits() {
+    let old = fresh(7);
+    let made = stop_everywhere(None, &|_| fresh(8));
+    let reset = stop_everywhere(Some(&old), &|_| fresh(8));
+    let replaced = stop_everywhere(Some(&old), &|old| Keys { identity: old.unwrap().identity.clone(), ..fresh(8) });
+    assert!(made > 10 && reset > made && replaced == reset, "{made}, {reset}, {replaced}");
+}
+
+#[test]
+fn a_crash_while_a_change_is_ended_or_undone_can_be_loaded_again() {
+    let (old, new) = (fresh(7), fresh(8));
+    for (stands, steps) in [&old, &new].into_iter().flat_map(|keys| (0..8).map(move |steps| (keys, steps))) {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Dir::new(dir.path());
+        files.write(KEY, KEY_KIND, &old.store_key.0).unwrap();
+        files.write(KEY_NEW, KEY_KIND, &new.store_key.0).unwrap();
+        files.write(IDENTITY, IDENTITY_KIND, &sealed(stands, &mut rng())).unwrap();
+        files.steps.set(steps);
+        let identity = files.read(IDENTITY, IDENTITY_KIND).unwrap().unwrap();
+        let stopped = super::load(&files, &identity);
+        assert!(stopped.is_ok_and(|keys| same(&keys, stands)) || steps < 4, "{steps} steps are enough");
+        assert!(same(&load(dir.path()).unwrap(), stands), "after {steps} steps");
+        assert_eq!(names(dir.path()), ["identity", "key"]);
+    }
+}
+
+/// What is said after `spoil` was done to a directory with keys.
+fn said(spoil: impl Fn(&Path)) -> String {
+    let (dir, _) = made();
+    spoil(dir.path());
+    let before = names(dir.path());
+    let said = load(dir.path()).unwrap_err().to_string();
+    assert_eq!(names(dir.path()), before, "an error changes nothing");
+    said
+}
+
+#[test]
+fn what_is_missing_is_named_and_never_made_anew() {
+    let key = said(|dir| fs::remove_file(dir.join(KEY)).unwrap());
+    assert!(key.contains("/key is missing") && key.contains("backup"), "{key}");
+    let identity = said(|dir| fs::remove_file(dir.join(IDENTITY)).unwrap());
+    assert!(identity.contains("/identity is missing") && identity.contains("link again"), "{identity}");
+    let both = said(|dir| {
+        fs::write(dir.join(STORE), "").unwrap();
+        fs::remove_file(dir.join(KEY)).unwrap();
+        fs::remove_file(dir.join(IDENTITY)).unwrap();
+    });
+    assert!(both.contains("/identity is missing"), "{both}");
+}
+
+#[test]
+fn damaged_foreign_and_exposed_files_are_refused_with_the_remedy() {
+    let edit = |name: &'static str, change: fn(&mut Vec<u8>)| {
+        said(move |dir| {
+            let mut bytes = fs::read(dir.join(name)).unwrap();
+            change(&mut bytes);
+            fs::write(dir.join(name), bytes).unwrap();
+        })
+    };
+    assert!(edit(KEY, |bytes| bytes[20] ^= 1).contains("does not open"));
+    assert!(edit(IDENTITY, |bytes| bytes[60] ^= 1).contains("does not open"));
+    assert!(edit(KEY, |bytes| bytes[0] ^= 1).contains("not a kinlinkd key file"));
+    assert!(edit(KEY, |bytes| bytes.truncate(30)).contains("not a kinlinkd key file"));
+    assert!(edit(IDENTITY, |bytes| bytes.push(0)).contains("not a kinlinkd key file"));
+    assert!(edit(IDENTITY, |bytes| bytes.clear()).contains("not a kinlinkd key file"));
+    assert!(edit(KEY, |bytes| bytes[8] = 2).contains("newer kinlinkd (version 2)"));
+    let mode = said(|dir| fs::set_permissions(dir.join(KEY), Permissions::from_mode(0o640)).unwrap());
+    assert!(mode.contains("0640") && mode.contains("chmod 600"), "{mode}");
+}
+
+#[test]
+fn a_link_in_place_of_a_key_is_not_followed() {
+    let said = said(|dir| {
+        fs::rename(dir.join(KEY), dir.join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(dir.join("elsewhere"), dir.join(KEY)).unwrap();
+    });
+    assert!(said.contains("/key"), "{said}");
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let (_dir, keys) = made();
+    let DeviceId(public) = keys.identity.device();
+    let shown = format!("{keys:?}");
+    assert!(!shown.contains(&format!("{:?}", keys.store_key.0)) && !shown.contains(&format!("{public:?}")));
+    assert!(shown.contains("Secret(…)"), "{shown}");
+}
