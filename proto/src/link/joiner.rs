@@ -1,79 +1,18 @@
 //! The side that scans the challenge.
 
-use super::message::{self, Accept, Claim, Linked, Message, Nonce, Offer, Recommit, WrongCode};
-use super::proof::{self, Exporter};
-use crate::id::{AccountId, DeviceId, Hash};
+mod awaited;
+mod view;
+
+use awaited::{AwaitNonce, AwaitOffer, AwaitVerdict, Offered};
+pub use view::{AcceptParams, JoinerStage, LinkedOutcome, OfferView};
+
+use super::message::{self, Claim, Linked, Message, Nonce, Offer, Recommit, WrongCode};
+use super::proof;
+use crate::id::DeviceId;
 use crate::key::{self, Entropy, Identity};
 use crate::limits;
-use crate::names;
-use crate::roster::{Custody, Role};
-use crate::wire::address::Address;
 use crate::wire::challenge::{Challenge, ChallengeError};
 use crate::wire::frame::{CloseCode, Frame};
-
-/// What a shower offers, its signature verified. The roster in it is not: that is the engine's to evaluate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OfferView {
-    /// The account to join.
-    pub account: AccountId,
-    /// Its label, cleaned for showing.
-    pub label: String,
-    /// The shower's name, chosen by itself, cleaned.
-    pub name: String,
-    /// The shower's platform, cleaned.
-    pub platform: String,
-    /// As what.
-    pub role: Role,
-    /// In whose custody.
-    pub custody: Custody,
-    /// Seconds without an owner after which this device would lock; 0 is the default.
-    pub lease: u32,
-    /// The roster as it came, parents first.
-    pub statements: Vec<Vec<u8>>,
-    /// Where the shower can be reached later.
-    pub addresses: Vec<Address>,
-}
-
-/// How this device describes itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AcceptParams {
-    /// Its name.
-    pub name: String,
-    /// Its platform.
-    pub platform: String,
-    /// The device that this machine was before.
-    pub replaces: Option<DeviceId>,
-}
-
-/// How an attempt came to its good end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkedOutcome {
-    /// As wished.
-    Linked,
-    /// This side had cancelled, too late: the link is real and has to be revoked.
-    AfterCancel,
-}
-
-/// Where an attempt stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JoinerStage {
-    /// On the way to the shower.
-    Dialling,
-    /// The claim is out.
-    Claimed,
-    /// The account is known; the user is asked.
-    Offered,
-    /// The code is shown.
-    Code,
-    /// The code was typed wrongly; the next one is being agreed on.
-    Retrying,
-    /// Cancelled here; the shower has not said yet whether it had linked before.
-    Cancelling,
-    /// Linked.
-    Linked,
-    /// Over.
-    Ended(CloseCode),
-}
 
 /// One attempt to join, over as many connections as it takes.
 ///
@@ -107,45 +46,6 @@ enum State {
     Cancelling,
     Linked,
     Ended(CloseCode),
-}
-
-/// The claim is out.
-#[derive(Debug)]
-struct AwaitOffer {
-    exporter: Exporter,
-    claim: Claim,
-    nonce: Nonce,
-}
-
-/// The offer is verified; the user is asked.
-#[derive(Debug)]
-struct Offered {
-    exporter: Exporter,
-    claim: Claim,
-    nonce: Nonce,
-    offer: Offer,
-}
-
-/// Both nonces are known: the code is shown.
-struct AwaitVerdict {
-    transcript: Hash,
-    attempt: u8,
-    code: String,
-}
-
-impl std::fmt::Debug for AwaitVerdict {
-    /// Without the code: only the shower's user may learn it, by looking at the screen.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "AwaitVerdict(try {})", self.attempt)
-    }
-}
-
-/// Bound to the next nonce, and waiting for the shower's.
-#[derive(Debug)]
-struct AwaitNonce {
-    transcript: Hash,
-    attempt: u8,
-    nonce: Nonce,
 }
 
 impl Joiner {
@@ -236,7 +136,7 @@ impl Joiner {
         if (offer.role, offer.custody) != (self.challenge.terms.role, self.challenge.terms.custody) {
             return self.fail(CloseCode::Protocol);
         }
-        let view = view(&offer);
+        let view = OfferView::from(&offer);
         let AwaitOffer { exporter, claim, nonce } = awaiting;
         self.state = State::Offered(Box::new(Offered { exporter, claim, nonce, offer }));
         Ok(view)
@@ -257,7 +157,7 @@ impl Joiner {
         }
         match std::mem::replace(&mut self.state, State::Dialling) {
             State::Offered(offered) => {
-                self.agreed = Some(view(&offered.offer));
+                self.agreed = Some(OfferView::from(&offered.offer));
                 let (next, accept) = offered.accept(&self.challenge, identity, params, entropy);
                 self.state = State::Code(next);
                 Ok(Message::Accept(Box::new(accept)).to_frame())
@@ -387,44 +287,5 @@ impl Joiner {
             Some(code) => Err(code),
             None => Ok(std::mem::replace(&mut self.state, State::Dialling)),
         }
-    }
-}
-
-impl Offered {
-    fn accept(
-        self,
-        challenge: &Challenge,
-        identity: &Identity,
-        params: AcceptParams,
-        entropy: Entropy<'_>,
-    ) -> (AwaitVerdict, Accept) {
-        let hpke = identity.hpke_public().to_vec();
-        let consent = proof::consent_message(challenge, self.offer.account, identity.device(), &hpke);
-        let accept = Accept {
-            nonce: self.nonce,
-            hpke,
-            name: params.name,
-            platform: params.platform,
-            replaces: params.replaces,
-            ext: message::grease(entropy),
-            consent: identity.sign("consent", &consent),
-        };
-        let transcript = proof::transcript(&self.exporter, &self.claim, &self.offer, &accept);
-        let code = proof::code(transcript, &self.offer.nonce, &accept.nonce, 0);
-        (AwaitVerdict { transcript, attempt: 0, code }, accept)
-    }
-}
-
-fn view(offer: &Offer) -> OfferView {
-    OfferView {
-        account: offer.account,
-        label: names::clean(&offer.label),
-        name: names::clean(&offer.name),
-        platform: names::clean(&offer.platform),
-        role: offer.role,
-        custody: offer.custody,
-        lease: offer.lease,
-        statements: offer.statements.clone(),
-        addresses: offer.addresses.clone(),
     }
 }

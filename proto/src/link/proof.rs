@@ -3,6 +3,7 @@
 use crate::id::{AccountId, ChallengeId, DeviceId, Hash};
 use crate::key;
 use crate::link::message::{Accept, Claim, Nonce, Offer};
+use crate::roster::statement;
 use crate::wire::Encode;
 use crate::wire::challenge::Challenge;
 
@@ -30,11 +31,11 @@ pub(super) fn offer_message(exporter: &Exporter, challenge: ChallengeId, joiner:
     [&exporter.0, &challenge.0[..], joiner.as_bytes(), &offer.unsigned()].concat()
 }
 
-/// What a consent covers: `account ‖ J ‖ hpke ‖ role ‖ custody ‖ ChallengeId`.
+/// What J's consent covers: joining `account` with its keys, as what the challenge says.
 #[must_use]
 pub(super) fn consent_message(challenge: &Challenge, account: AccountId, joiner: DeviceId, hpke: &[u8]) -> Vec<u8> {
-    let (role, custody) = (challenge.terms.role.to_bytes(), challenge.terms.custody.to_bytes());
-    [account.as_bytes(), &joiner.0[..], hpke, &role, &custody, challenge.id().as_bytes()].concat()
+    let terms = &challenge.terms;
+    statement::consent_message(account, joiner, hpke, terms.role, terms.custody, challenge.id())
 }
 
 /// `T`: everything that both sides said before the first code.

@@ -1,15 +1,20 @@
 //! The side that shows the challenge.
 
+mod awaited;
+mod verdict;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::message::{self, Accept, Claim, Message, Nonce, Offer, Recommit, WrongCode};
+use awaited::{AwaitAccept, AwaitCode, AwaitOpen, AwaitRecommit, Claimed};
+pub use verdict::{ClaimVerdict, Claimant, Confirm, OfferParams, Peer, ShowerStage, ShowerState};
+
+use super::message::{Accept, Claim, Message, Nonce, Recommit, WrongCode};
 use super::proof::{self, Exporter};
-use crate::id::{AccountId, ChallengeId, DeviceId, Hash};
+use crate::id::DeviceId;
 use crate::key::{self, Entropy, Identity};
 use crate::limits;
-use crate::names;
 use crate::time::Mono;
 use crate::wire::address::Address;
 use crate::wire::challenge::Challenge;
@@ -20,154 +25,6 @@ use crate::wire::frame::{CloseCode, Frame};
 pub const RECLAIMS: u8 = 16;
 /// Sources whose bad proofs are counted. Beyond them a bad proof still costs its connection.
 const BAD_SOURCES: usize = 1024;
-
-/// Who claims, and over which connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Claimant<'a, C> {
-    /// The connection.
-    pub conn: C,
-    /// The key that the peer proved to hold in TLS.
-    pub joiner: DeviceId,
-    /// Where it comes from.
-    pub source: &'a Address,
-    /// The exporter of this connection.
-    pub exporter: &'a [u8; 32],
-}
-
-/// What became of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClaimVerdict<C> {
-    /// The first valid proof: [`Shower::offer`] is next.
-    Accepted,
-    /// The same key again: [`Shower::offer`] is next, and its old connection is closed as a duplicate.
-    Reclaimed {
-        /// The old connection, if it is still there.
-        superseded: Option<C>,
-    },
-    /// No proof of this challenge: costs this connection only.
-    BadProof {
-        /// Whether its source is not listened to any more.
-        blocked: bool,
-    },
-    /// The challenge is over its time, as was found just now.
-    Expired,
-    /// The challenge is used up, for this reason.
-    Ended(CloseCode),
-    /// A second key has seen the challenge: the attempt is cancelled on all sides.
-    SecondClaimant {
-        /// The first one's connection, which is told the same.
-        first: Option<C>,
-    },
-}
-
-impl<C> ClaimVerdict<C> {
-    /// What the claiming connection is refused with; `None` if it may go on.
-    #[must_use]
-    pub fn refusal(&self) -> Option<CloseCode> {
-        match self {
-            Self::Accepted | Self::Reclaimed { .. } => None,
-            Self::BadProof { .. } => Some(CloseCode::BadProof),
-            Self::Expired => Some(CloseCode::Expired),
-            Self::Ended(code) => Some(*code),
-            Self::SecondClaimant { .. } => Some(CloseCode::SecondClaimant),
-        }
-    }
-}
-
-/// What the shower says of itself and its account. Role and custody are the challenge's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OfferParams {
-    /// The account.
-    pub account: AccountId,
-    /// Its label.
-    pub label: String,
-    /// This device's name.
-    pub name: String,
-    /// This device's platform.
-    pub platform: String,
-    /// Seconds; 0 is the default.
-    pub lease: u32,
-    /// The roster, parents first.
-    pub statements: Vec<Vec<u8>>,
-    /// Where this device can be reached later.
-    pub addresses: Vec<Address>,
-}
-
-/// The new device, as it described itself. Its text is cleaned for showing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Its key.
-    pub device: DeviceId,
-    /// Where epochs are sealed to.
-    pub hpke: Vec<u8>,
-    /// Its name, chosen by itself.
-    pub name: String,
-    /// Its platform.
-    pub platform: String,
-    /// The device that it says it replaces.
-    pub replaces: Option<DeviceId>,
-    /// Its signed consent, for the link statement.
-    pub consent: [u8; 64],
-}
-
-/// What became of a typed code.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Confirm {
-    /// The code that the new device shows: link it. The challenge is used up.
-    Right {
-        /// Whom to link.
-        peer: Box<Peer>,
-        /// For the link statement.
-        challenge: ChallengeId,
-    },
-    /// Another one. The frame goes to the connection, if there still is one; the next code comes by itself.
-    Wrong {
-        /// How often it can still be typed.
-        tries_left: u8,
-        /// Tells the new device.
-        frame: Frame,
-    },
-    /// That was the last try; the challenge is used up, with this code.
-    TooMany(CloseCode),
-    /// Not six digits; this was not a try.
-    Malformed,
-    /// No code is awaited now: nobody has accepted, or the new device is preparing the next one.
-    NotReady,
-    /// The challenge is used up.
-    Ended(CloseCode),
-}
-
-/// Where an attempt stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ShowerStage {
-    /// Nobody has answered.
-    Waiting,
-    /// Somebody proved to have seen the challenge; its user is asked.
-    Claimed,
-    /// The code is to be typed.
-    Code,
-    /// A wrong code was typed; the next one is being agreed on.
-    Retrying,
-    /// The challenge is used up.
-    Ended(CloseCode),
-}
-
-/// A snapshot for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShowerState {
-    /// Where it stands.
-    pub stage: ShowerStage,
-    /// Who claimed.
-    pub claimant: Option<DeviceId>,
-    /// From where, most recently.
-    pub source: Option<Address>,
-    /// How the claimant described itself, once it accepted.
-    pub peer: Option<Peer>,
-    /// Tries left at the code.
-    pub tries_left: u8,
-    /// When the challenge ends.
-    pub deadline: Mono,
-}
 
 /// One open challenge, from the first claim to the typed code.
 ///
@@ -207,46 +64,6 @@ enum State {
     Opening(AwaitOpen),
     Away,
     Spent(CloseCode),
-}
-
-/// A valid claim, not answered yet.
-#[derive(Debug)]
-struct Claimed {
-    exporter: Exporter,
-    claim: Claim,
-}
-
-/// The offer is out.
-#[derive(Debug)]
-struct AwaitAccept {
-    exporter: Exporter,
-    claim: Claim,
-    offer: Offer,
-}
-
-/// Both nonces are known, and so is the code.
-#[derive(Debug)]
-struct AwaitCode {
-    transcript: Hash,
-    shower: Nonce,
-    joiner: Nonce,
-    attempt: u8,
-}
-
-/// A wrong code was typed.
-#[derive(Debug)]
-struct AwaitRecommit {
-    transcript: Hash,
-    attempt: u8,
-}
-
-/// The claimant is bound to its next nonce and knows ours.
-#[derive(Debug)]
-struct AwaitOpen {
-    transcript: Hash,
-    attempt: u8,
-    commitment: Hash,
-    shower: Nonce,
 }
 
 impl<C: Copy + PartialEq> Shower<C> {
@@ -366,11 +183,11 @@ impl<C: Copy + PartialEq> Shower<C> {
         match self.claimant {
             None => ClaimVerdict::Accepted,
             Some(first) if first != joiner => {
-                self.end(CloseCode::SecondClaimant);
+                self.finish(CloseCode::SecondClaimant);
                 ClaimVerdict::SecondClaimant { first: self.conn }
             }
             Some(_) if self.reclaims == RECLAIMS => {
-                self.end(CloseCode::Protocol);
+                self.finish(CloseCode::Protocol);
                 ClaimVerdict::Ended(CloseCode::Protocol)
             }
             Some(_) => {
@@ -390,9 +207,10 @@ impl<C: Copy + PartialEq> Shower<C> {
         identity: &Identity,
         entropy: Entropy<'_>,
     ) -> Result<Frame, CloseCode> {
-        let (Some(joiner), State::Claimed(claimed)) = (self.claimant, self.take()?) else {
-            return Err(CloseCode::Protocol);
+        let (Some(joiner), State::Claimed(_)) = (self.claimant, &self.state) else {
+            return Err(self.spent().unwrap_or(CloseCode::Protocol));
         };
+        let State::Claimed(claimed) = self.take()? else { return Err(CloseCode::Protocol) };
         let next = claimed.offer(&self.challenge, joiner, params, identity, entropy);
         let frame = Message::Offer(Box::new(next.offer.clone())).to_frame();
         self.state = State::Offered(Box::new(next));
@@ -427,14 +245,14 @@ impl<C: Copy + PartialEq> Shower<C> {
             return self.wrong();
         }
         let right = Confirm::Right { peer: Box::new(peer.clone()), challenge: self.challenge.id() };
-        self.end(CloseCode::Used);
+        self.finish(CloseCode::Used);
         right
     }
 
     fn wrong(&mut self) -> Confirm {
         self.tries_left = self.tries_left.saturating_sub(1);
         if self.tries_left == 0 {
-            self.end(CloseCode::WrongCode);
+            self.finish(CloseCode::WrongCode);
             return Confirm::TooMany(CloseCode::WrongCode);
         }
         if let Ok(State::Code(AwaitCode { transcript, attempt, .. })) = self.take()
@@ -471,13 +289,14 @@ impl<C: Copy + PartialEq> Shower<C> {
     }
 
     /// The claimant's user said no, or its device cannot go on: the attempt is over. `Message::Cancel` counts as
-    /// [`CloseCode::Cancelled`]. Returns whether `conn` was the claimant's.
+    /// [`CloseCode::Cancelled`]. Returns whether this ended it: not if `conn` is not the claimant's, or if it was
+    /// over before.
     pub fn refused(&mut self, conn: C, code: CloseCode) -> bool {
-        let current = self.conn == Some(conn);
-        if current {
-            self.end(code);
+        let ends = self.conn == Some(conn) && self.spent().is_none();
+        if ends {
+            self.finish(code);
         }
-        current
+        ends
     }
 
     /// A connection ended. A code that is already shown can still be typed.
@@ -493,11 +312,18 @@ impl<C: Copy + PartialEq> Shower<C> {
 
     /// The user cancels.
     pub fn cancel(&mut self) {
-        self.end(CloseCode::Cancelled);
+        self.finish(CloseCode::Cancelled);
     }
 
-    /// Ends the attempt for a reason that only the roster knows. The first reason stays.
+    /// Ends the attempt for a reason that only the roster knows. If the right code was typed and the link could not
+    /// be made, this is the reason from then on; any other first reason stays.
     pub fn end(&mut self, code: CloseCode) {
+        if matches!(self.spent(), None | Some(CloseCode::Used)) {
+            self.state = State::Spent(code);
+        }
+    }
+
+    fn finish(&mut self, code: CloseCode) {
         if self.spent().is_none() {
             self.state = State::Spent(code);
         }
@@ -507,7 +333,7 @@ impl<C: Copy + PartialEq> Shower<C> {
     pub fn expired(&mut self, now: Mono) -> bool {
         let over = now >= self.deadline && self.spent().is_none();
         if over {
-            self.end(CloseCode::Expired);
+            self.finish(CloseCode::Expired);
         }
         over
     }
@@ -527,78 +353,6 @@ impl<C: Copy + PartialEq> Shower<C> {
             None if self.claimant.is_none() => Err(CloseCode::Protocol),
             None => Ok(std::mem::replace(&mut self.state, State::Away)),
         }
-    }
-}
-
-impl Claimed {
-    fn offer(
-        self,
-        challenge: &Challenge,
-        joiner: DeviceId,
-        params: OfferParams,
-        identity: &Identity,
-        entropy: Entropy<'_>,
-    ) -> AwaitAccept {
-        let mut offer = Offer {
-            nonce: Nonce::random(entropy),
-            account: params.account,
-            label: params.label,
-            name: params.name,
-            platform: params.platform,
-            role: challenge.terms.role,
-            custody: challenge.terms.custody,
-            lease: params.lease,
-            statements: params.statements,
-            addresses: params.addresses,
-            ext: message::grease(entropy),
-            signature: [0; 64],
-        };
-        offer.addresses.truncate(limits::ADDRESSES);
-        let signed = proof::offer_message(&self.exporter, challenge.id(), joiner, &offer);
-        offer.signature = identity.sign("offer", &signed);
-        AwaitAccept { exporter: self.exporter, claim: self.claim, offer }
-    }
-}
-
-impl AwaitAccept {
-    fn accept(self, challenge: &Challenge, joiner: DeviceId, accept: Accept) -> Result<(AwaitCode, Peer), CloseCode> {
-        if proof::commitment(&accept.nonce, joiner) != self.claim.commitment {
-            return Err(CloseCode::BadCommitment);
-        }
-        let consent = proof::consent_message(challenge, self.offer.account, joiner, &accept.hpke);
-        if !key::verify(&joiner, "consent", &consent, &accept.consent) {
-            return Err(CloseCode::BadConsent);
-        }
-        let transcript = proof::transcript(&self.exporter, &self.claim, &self.offer, &accept);
-        let peer = Peer {
-            device: joiner,
-            hpke: accept.hpke,
-            name: names::clean(&accept.name),
-            platform: names::clean(&accept.platform),
-            replaces: accept.replaces,
-            consent: accept.consent,
-        };
-        Ok((AwaitCode { transcript, shower: self.offer.nonce, joiner: accept.nonce, attempt: 0 }, peer))
-    }
-}
-
-impl AwaitCode {
-    fn code(&self) -> String {
-        proof::code(self.transcript, &self.shower, &self.joiner, self.attempt)
-    }
-}
-
-impl AwaitOpen {
-    fn open(self, device: DeviceId, joiner: Nonce) -> Result<AwaitCode, CloseCode> {
-        if proof::commitment(&joiner, device) != self.commitment {
-            return Err(CloseCode::BadCommitment);
-        }
-        Ok(AwaitCode {
-            transcript: self.transcript,
-            shower: self.shower,
-            joiner,
-            attempt: self.attempt.saturating_add(1),
-        })
     }
 }
 
