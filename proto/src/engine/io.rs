@@ -124,6 +124,8 @@ pub enum Output {
         journal: JournalId,
         /// From which number on.
         from: u64,
+        /// Up to which number, if its author was revoked.
+        upto: Option<u64>,
     },
     /// Close a connection when what was sent before is acknowledged, or after `linger` at the latest. Nothing
     /// is read from it from now on.

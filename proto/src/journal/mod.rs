@@ -8,6 +8,7 @@ pub mod head;
 pub mod operation;
 pub(crate) mod tables;
 pub mod tree;
+mod truncate;
 
 use std::collections::BTreeMap;
 

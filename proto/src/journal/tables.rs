@@ -141,6 +141,17 @@ pub(crate) fn blocks(store: &dyn Read, index: u32, from: u64, to: u64) -> Result
     rows.iter().map(|(_, value)| read(value)).collect()
 }
 
+/// Forgets the sums of all subtrees that reach behind the first `size` operations.
+pub(crate) fn delete_subtrees(store: &mut dyn Store, index: u32, size: u64) -> Result<(), StoreError> {
+    for level in 0..=SEGMENT_LEVEL {
+        let (from, to) = (subtree_key(index, level, size >> level), subtree_key(index, level, u64::MAX));
+        for (key, _) in store.range(Table::Subtrees, &from, &to, usize::MAX)? {
+            store.delete(Table::Subtrees, &key)?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether the content of an operation is held.
 pub(crate) fn is_present(store: &dyn Read, index: u32, number: u64) -> Result<bool, StoreError> {
     Ok(matches!(stored(store, index, number)?, Some(Stored::Present { .. })))
@@ -155,7 +166,7 @@ pub(crate) fn operation(
     Ok(stored(store, index, number)?.and_then(|stored| stored.operation(journal, number)))
 }
 
-fn operation_key(index: u32, number: u64) -> Vec<u8> {
+pub(crate) fn operation_key(index: u32, number: u64) -> Vec<u8> {
     [&index.to_be_bytes()[..], &number.to_be_bytes()].concat()
 }
 

@@ -20,6 +20,8 @@ pub mod read;
 pub mod record;
 pub mod register;
 mod summary;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

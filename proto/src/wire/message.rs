@@ -3,7 +3,7 @@
 use super::codec::{Blob, Decode, DecodeError, Encode, Reader, Writer, sorted};
 use super::frame::{CloseCode, Frame};
 use super::object::Extensions;
-use crate::id::{AccountId, DeviceId, EpochId, JournalId, RunId};
+use crate::id::{AccountId, DeviceId, EpochId, RunId};
 use crate::journal::Position;
 use crate::limits;
 use crate::roster::statement::Parent;
@@ -30,8 +30,6 @@ pub mod kind {
     pub const HAVE: u16 = 0x8207;
     /// The peer's revocation and its past.
     pub const REVOKED: u16 = 0x8208;
-    /// Revoked is durable here.
-    pub const SEEN: u16 = 0x8209;
     /// A refusal.
     pub const REFUSED: u16 = 0x820a;
     /// The header of a transfer, on a stream of its own.
@@ -92,8 +90,6 @@ pub enum Message {
     Have(Vec<Position>),
     /// The receiver's revocation and its past.
     Revoked(Vec<Vec<u8>>),
-    /// The revocation is durable at the receiver.
-    Seen,
     /// Why the sender will not go on.
     Refused(CloseCode),
 }
@@ -131,7 +127,6 @@ impl Message {
             }
             kind::HAVE => Self::Have(positions(&mut r)?),
             kind::REVOKED => Self::Revoked(blobs(&mut r)?),
-            kind::SEEN => Self::Seen,
             kind::REFUSED => Self::Refused(CloseCode::from_code(r.u16()?)),
             other if frame.critical() => return Err(DecodeError::Newer { what: "frame", value: other.into() }),
             _ => return Ok(None),
@@ -165,7 +160,6 @@ impl Message {
                 kind::HAVE
             }
             Self::Revoked(items) => write_blobs(w, items, kind::REVOKED),
-            Self::Seen => kind::SEEN,
             Self::Refused(code) => {
                 w.u16(code.code());
                 kind::REFUSED
@@ -242,6 +236,7 @@ impl Decode for Hello {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::JournalId;
 
     fn hello() -> Hello {
         let journal = JournalId { device: DeviceId([1; 32]), generation: 1 };
@@ -270,7 +265,6 @@ mod tests {
             Message::Journal { header: vec![1], segments: vec![vec![2]] },
             Message::Have(hello().journals),
             Message::Revoked(vec![vec![9]]),
-            Message::Seen,
             Message::Refused(CloseCode::WrongAccount),
         ];
         for message in all {

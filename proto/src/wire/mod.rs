@@ -7,4 +7,5 @@ pub mod frame;
 pub mod message;
 pub mod object;
 
+pub use address::Address;
 pub use codec::{Decode, DecodeError, Encode, Reader, Writer};

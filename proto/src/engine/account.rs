@@ -1,0 +1,212 @@
+//! The account: statements taken in, what follows from them, and the first ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::io::{ConnId, Output};
+use super::{Cx, Engine, Fail, refuse};
+use crate::engine::error::ErrorKind;
+use crate::id::{AccountId, DeviceId, StatementId};
+use crate::key;
+use crate::roster::statement::{Action, Genesis, Statement};
+use crate::roster::{Roster, Status};
+use crate::store::{StoreError, Table};
+use crate::wire::frame::CloseCode;
+use crate::wire::message::Message;
+
+/// Bytes of statements in one frame: well under the limit of a control frame.
+const STATEMENTS_FRAME: usize = 512 * 1024;
+
+impl Engine {
+    /// The account, made now if there is none.
+    pub(super) fn ensure_account(&mut self, cx: &mut Cx<'_>) -> Result<AccountId, Fail> {
+        if let Some(account) = self.account() {
+            return Ok(account);
+        }
+        let genesis = self.new_genesis(cx, "");
+        self.adopt_genesis(cx, &genesis)
+    }
+
+    /// A genesis statement of this device, kept nowhere.
+    pub(super) fn new_genesis(&self, cx: &mut Cx<'_>, label: &str) -> Statement {
+        let genesis = Genesis {
+            label: if label.is_empty() { format!("{}'s account", self.own_name()) } else { label.to_owned() },
+            name: self.own_name(),
+            platform: self.config.platform.clone(),
+            hpke: self.config.identity.hpke_public().to_vec(),
+            salt: key::random(cx.entropy),
+        };
+        Roster::genesis(&self.config.identity, cx.now.wall, genesis)
+    }
+
+    /// Makes `genesis` the account's first statement, with its first epoch.
+    pub(super) fn adopt_genesis(&mut self, cx: &mut Cx<'_>, genesis: &Statement) -> Result<AccountId, Fail> {
+        let account = AccountId::from(genesis.id);
+        self.absorb(cx, std::slice::from_ref(&genesis.bytes), None)?;
+        self.keyring = crate::roster::keyring::Keyring::new(account);
+        self.make_epoch(cx)?;
+        Ok(account)
+    }
+
+    /// Says something in the roster.
+    pub(super) fn state(&mut self, cx: &mut Cx<'_>, action: Action) -> Result<StatementId, Fail> {
+        let statement = self.roster.draft(&self.config.identity, cx.now.wall, action, cx.entropy);
+        self.absorb(cx, std::slice::from_ref(&statement.bytes), None)?;
+        Ok(statement.id)
+    }
+
+    /// Takes statements in, keeps them, hands them on, and does what follows from them.
+    pub(super) fn absorb(&mut self, cx: &mut Cx<'_>, batch: &[Vec<u8>], from: Option<ConnId>) -> Result<(), Fail> {
+        let before = self.standings();
+        let new = self.roster.insert(batch).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.keep_statements(cx, &new)?;
+        self.changed.view = true;
+        self.changed.report = true;
+        self.admit();
+        self.close_those_out(&before);
+        self.spread(&new, from);
+        self.roster_changed(cx, &before)
+    }
+
+    fn standings(&self) -> BTreeMap<DeviceId, Status> {
+        self.roster.evaluation().devices.iter().map(|(id, device)| (*id, device.status)).collect()
+    }
+
+    fn keep_statements(&mut self, cx: &mut Cx<'_>, new: &[StatementId]) -> Result<(), StoreError> {
+        // Numbered as they became valid, so that loading meets parents first.
+        let total = self.roster.statements().count();
+        let mut number = u32::try_from(total - new.len()).unwrap_or(u32::MAX);
+        for id in new {
+            if let Some(statement) = self.roster.statement(*id) {
+                cx.store.put(Table::Statements, &number.to_be_bytes(), &statement.bytes)?;
+            }
+            number = number.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Hands new statements to every peer that is in, but the one they came from.
+    fn spread(&mut self, new: &[StatementId], from: Option<ConnId>) {
+        let statements: Vec<Vec<u8>> = new.iter().filter_map(|id| self.roster.statement(*id)).map(|s| s.bytes.clone()).collect();
+        let to: Vec<ConnId> = self.ready().map(|(id, _)| id).filter(|id| Some(*id) != from).collect();
+        for conn in to {
+            self.send_statements(conn, &statements);
+        }
+    }
+
+    pub(super) fn send_statements(&mut self, conn: ConnId, statements: &[Vec<u8>]) {
+        for piece in pieces(statements) {
+            self.outputs.push_back(Output::Send { conn, frame: Message::Statements(piece).to_frame() });
+        }
+    }
+
+    /// The devices that the statements taken in put out.
+    fn newly_out(&self, before: &BTreeMap<DeviceId, Status>) -> BTreeSet<DeviceId> {
+        let was_in = |id: &DeviceId| !before.get(id).is_some_and(|status| is_out(*status));
+        let devices = self.roster.evaluation().devices.values();
+        devices.filter(|device| is_out(device.status) && was_in(&device.id)).map(|device| device.id).collect()
+    }
+
+    /// Cuts who is out before anybody else hears of it.
+    fn close_those_out(&mut self, before: &BTreeMap<DeviceId, Status>) {
+        for device in self.newly_out(before) {
+            self.close_device(device);
+        }
+    }
+
+    fn roster_changed(&mut self, cx: &mut Cx<'_>, before: &BTreeMap<DeviceId, Status>) -> Result<(), Fail> {
+        let now_out = self.newly_out(before);
+        if now_out.contains(&self.device()) && self.own_status() != Some(Status::Suspended) {
+            return self.put_out(cx);
+        }
+        if !now_out.is_empty() {
+            self.honour(cx)?;
+            self.apply_revocations(cx)?;
+        }
+        self.reach_out(cx.now.mono);
+        Ok(())
+    }
+
+    /// Says that revocations were applied here, so that everyone can see where they are.
+    fn apply_revocations(&mut self, cx: &mut Cx<'_>) -> Result<(), Fail> {
+        let me = self.device();
+        let evaluation = self.roster.evaluation();
+        if !evaluation.is_linked(me) {
+            return Ok(());
+        }
+        let revocations: BTreeSet<StatementId> = evaluation
+            .devices
+            .values()
+            .filter(|device| !device.applied_by.contains(&me))
+            .flat_map(|device| device.revocations.iter().copied())
+            .collect();
+        if revocations.is_empty() {
+            return Ok(());
+        }
+        let revocations = revocations.into_iter().take(usize::from(u8::MAX)).collect();
+        self.state(cx, Action::Applied { revocations }).map(|_| ())
+    }
+
+    /// Tells the shell which keys may connect: linked ones, and those that are out, who are handed the proof.
+    pub(super) fn admit(&mut self) {
+        let me = self.device();
+        let mut keys: BTreeSet<DeviceId> = match &self.local.pending {
+            Some(pending) => pending_roster(pending).evaluation().devices.keys().copied().collect(),
+            None => BTreeSet::new(),
+        };
+        if !self.local.out || self.local.untold {
+            keys.extend(self.roster.evaluation().devices.keys());
+        }
+        keys.remove(&me);
+        self.outputs.push_back(Output::Admit(keys.into_iter().collect()));
+    }
+
+    pub(super) fn own_status(&self) -> Option<Status> {
+        self.roster.evaluation().device(self.device()).map(|device| device.status)
+    }
+
+    /// Refuses what a device that is out, suspended or too old must not do.
+    pub(super) fn may_write(&self) -> Result<(), Fail> {
+        if self.local.out {
+            return refuse(ErrorKind::Revoked, "this device was revoked; `kinctl erase` lets it start over");
+        }
+        if self.roster.evaluation().update_needed {
+            return refuse(ErrorKind::UpdateNeeded, "the account uses something that this version does not know; update kinlink");
+        }
+        match self.own_status() {
+            None | Some(Status::Linked) => Ok(()),
+            Some(_) => refuse(ErrorKind::Locked, "this device is suspended until another owner settles who was right"),
+        }
+    }
+}
+
+pub(super) fn is_out(status: Status) -> bool {
+    matches!(status, Status::Revoked | Status::Left | Status::Suspended)
+}
+
+/// The roster that came with an offer. What is kept was verified when it came; a damaged one is empty.
+pub(super) fn pending_roster(pending: &super::local::Pending) -> Roster {
+    let mut roster = Roster::new();
+    if roster.insert(&pending.statements).is_err() {
+        return Roster::new();
+    }
+    roster
+}
+
+fn pieces(statements: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {
+    let mut out: Vec<Vec<Vec<u8>>> = Vec::new();
+    let mut size = usize::MAX;
+    for statement in statements {
+        if size.saturating_add(statement.len()) > STATEMENTS_FRAME {
+            out.push(Vec::new());
+            size = 0;
+        }
+        size += statement.len();
+        if let Some(last) = out.last_mut() {
+            last.push(statement.clone());
+        }
+    }
+    out
+}

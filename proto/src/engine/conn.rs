@@ -1,0 +1,266 @@
+//! Connections on `kinlink/1`: hello, and what each side lacks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::account::is_out;
+use super::io::{ConnId, Output};
+use super::{Cx, Engine, Fail};
+use crate::id::{DeviceId, JournalId};
+use crate::journal::Position;
+use crate::limits;
+use crate::roster::Status;
+use crate::store::StoreError;
+use crate::sync::transfer::Incoming;
+use crate::time::Mono;
+use crate::wire::Address;
+use crate::wire::frame::{CloseCode, Frame};
+use crate::wire::message::{Hello, Message, VERSION};
+use crate::wire::object::Extensions;
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) peer: DeviceId,
+    pub(super) dialled: bool,
+    pub(super) address: Address,
+    /// The peer's hello was taken.
+    pub(super) ready: bool,
+    /// Nothing is read from it any more.
+    pub(super) closing: bool,
+    pub(super) hello_by: Mono,
+    /// What the peer holds, as it said.
+    pub(super) theirs: BTreeMap<JournalId, Position>,
+    /// How far journals were sent to it.
+    pub(super) sent: BTreeMap<JournalId, u64>,
+    /// Journals that it was asked for.
+    pub(super) asked: BTreeSet<JournalId>,
+    /// Transfers under way.
+    pub(super) incoming: BTreeMap<u64, Incoming>,
+}
+
+impl Engine {
+    pub(super) fn connected(&mut self, cx: &mut Cx<'_>, id: ConnId, peer: DeviceId, dialled: bool, address: Address) -> Result<(), StoreError> {
+        let conn = Conn {
+            peer,
+            dialled,
+            address: address.clone(),
+            ready: false,
+            closing: false,
+            hello_by: cx.now.mono.after(limits::HELLO),
+            theirs: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            incoming: BTreeMap::new(),
+        };
+        self.conns.insert(id, conn);
+        self.dial_succeeded(peer);
+        // The roster of this moment decides, whatever the handshake was admitted by.
+        match self.standing_of(peer) {
+            Some(Status::Linked) if self.local.untold => self.tell_of_leaving(cx, id)?,
+            Some(Status::Linked) => {
+                self.remember(cx, peer, Some(&address), &[])?;
+                if self.is_duplicate(id) {
+                    return Ok(());
+                }
+                self.say_hello(cx, id);
+                self.changed.view = true;
+            }
+            Some(status) if is_out(status) => self.hand_over_revocation(id, peer),
+            _ => self.close(id, CloseCode::UnknownDevice, Duration::ZERO),
+        }
+        Ok(())
+    }
+
+    /// Where a device stands: in the account, or in the one that this device is about to join.
+    fn standing_of(&self, peer: DeviceId) -> Option<Status> {
+        if let Some(pending) = &self.local.pending {
+            return super::account::pending_roster(pending).evaluation().device(peer).map(|device| device.status);
+        }
+        self.roster.evaluation().device(peer).map(|device| device.status)
+    }
+
+    /// Of two connections between two devices the one dialled by the lower id stays; of two that one side
+    /// dialled, the newer.
+    fn is_duplicate(&mut self, id: ConnId) -> bool {
+        let me = self.device();
+        let Some(new) = self.conns.get(&id) else { return true };
+        let (peer, new_by_lower) = (new.peer, new.dialled == (me < new.peer));
+        let old = self.conns.iter().find(|(other, conn)| **other != id && conn.peer == peer && !conn.closing);
+        let Some((old, old_by_lower)) = old.map(|(other, conn)| (*other, conn.dialled == (me < peer))) else { return false };
+        let loser = if old_by_lower && !new_by_lower { id } else { old };
+        self.close(loser, CloseCode::Duplicate, Duration::ZERO);
+        loser == id
+    }
+
+    fn say_hello(&mut self, cx: &mut Cx<'_>, id: ConnId) {
+        let (account, heads, journals) = match &self.local.pending {
+            Some(pending) => (pending.account, super::account::pending_roster(pending).heads(), Vec::new()),
+            None => match self.account() {
+                Some(account) => (account, self.roster.heads(), self.journals.vector()),
+                None => return,
+            },
+        };
+        let hello = Hello {
+            version: VERSION,
+            account,
+            run: self.config.run,
+            capabilities: 0,
+            heads,
+            journals,
+            reports: self.reports.iter().map(|(device, report)| (*device, report.content.counter)).collect(),
+            epochs: self.keyring.iter().map(|(epoch, _)| epoch).collect(),
+            ext: Extensions::grease(crate::key::random(cx.entropy)),
+        };
+        self.outputs.push_back(Output::Send { conn: id, frame: Message::Hello(Box::new(hello)).to_frame() });
+    }
+
+    /// A revoked key gets its revocation and the statements that prove it, and nothing else.
+    fn hand_over_revocation(&mut self, id: ConnId, peer: DeviceId) {
+        let proof = self.roster.proof_of_revocation(peer).into_iter().map(|statement| statement.bytes.clone()).collect();
+        self.outputs.push_back(Output::Send { conn: id, frame: Message::Revoked(proof).to_frame() });
+        self.close(id, CloseCode::Revoked, limits::REVOKED_WAIT);
+    }
+
+    /// A device that left tells whom it meets, once.
+    fn tell_of_leaving(&mut self, cx: &mut Cx<'_>, id: ConnId) -> Result<(), StoreError> {
+        self.hand_over_revocation(id, self.device());
+        self.local.untold = false;
+        self.local.save(cx.store)?;
+        self.admit();
+        Ok(())
+    }
+
+    /// Cuts the connections of a device that is out, after having handed it the proof.
+    pub(super) fn close_device(&mut self, device: DeviceId) {
+        let conns: Vec<ConnId> = self.conns.iter().filter(|(_, conn)| conn.peer == device && !conn.closing).map(|(id, _)| *id).collect();
+        for id in conns {
+            self.hand_over_revocation(id, device);
+        }
+    }
+
+    pub(super) fn close(&mut self, id: ConnId, code: CloseCode, linger: Duration) {
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.closing = true;
+            conn.ready = false;
+        }
+        self.changed.view = true;
+        self.outputs.push_back(Output::Close { conn: id, code, linger });
+    }
+
+    pub(super) fn disconnected(&mut self, cx: &mut Cx<'_>, id: ConnId, code: Option<CloseCode>) -> Result<(), StoreError> {
+        if self.links.contains_key(&id) {
+            return self.link_disconnected(cx, id, code);
+        }
+        let Some(conn) = self.conns.remove(&id) else { return Ok(()) };
+        if conn.ready || !conn.closing {
+            self.seen(cx, conn.peer, cx.now.wall)?;
+        }
+        if self.conn_of(conn.peer).is_none() && code != Some(CloseCode::Duplicate) {
+            self.dial_soon(cx.now.mono, conn.peer);
+        }
+        self.changed.view = true;
+        self.want_more();
+        Ok(())
+    }
+
+    pub(super) fn received(&mut self, cx: &mut Cx<'_>, id: ConnId, frame: &Frame) -> Result<(), StoreError> {
+        if self.links.contains_key(&id) {
+            return self.link_received(cx, id, frame);
+        }
+        // Nothing that a peer sends counts once its connection is being closed.
+        if self.conns.get(&id).is_none_or(|conn| conn.closing) {
+            return Ok(());
+        }
+        let result = match Message::from_frame(frame) {
+            Ok(Some(message)) => self.message(cx, id, message),
+            Ok(None) => Ok(()),
+            Err(crate::wire::DecodeError::Newer { .. }) => Err(Fail::Peer(CloseCode::UpdateNeeded)),
+            Err(_) => Err(Fail::Peer(CloseCode::Protocol)),
+        };
+        self.settle_peer(id, result)
+    }
+
+    /// Closes a peer that failed; passes a failing store on.
+    pub(super) fn settle_peer(&mut self, id: ConnId, result: Result<(), Fail>) -> Result<(), StoreError> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(Fail::Store(error)) => Err(error),
+            Err(Fail::Peer(code)) => {
+                self.close(id, code, Duration::ZERO);
+                Ok(())
+            }
+            // What follows from a peer's frame is never a command: this device could not do its own part.
+            Err(Fail::Refused(_)) => Ok(()),
+        }
+    }
+
+    fn message(&mut self, cx: &mut Cx<'_>, id: ConnId, message: Message) -> Result<(), Fail> {
+        let ready = self.conns.get(&id).is_some_and(|conn| conn.ready);
+        match message {
+            Message::Hello(hello) if !ready => self.hello(cx, id, *hello),
+            // The statements prove themselves, whoever brings them.
+            Message::Revoked(statements) => self.receive_statements(cx, id, &statements),
+            Message::Refused(code) => Err(Fail::Peer(code)),
+            _ if !ready => Err(Fail::Peer(CloseCode::Protocol)),
+            Message::Hello(_) => Err(Fail::Peer(CloseCode::Protocol)),
+            Message::Statements(statements) => self.receive_statements(cx, id, &statements),
+            _ if self.local.pending.is_some() => Ok(()),
+            Message::Epochs { sealed, histories } => self.receive_epochs(cx, &sealed, &histories),
+            Message::Reports(reports) => self.receive_reports(cx, id, &reports),
+            Message::Want(wants) => self.serve(cx, id, &wants),
+            Message::Journal { header, segments } => self.receive_journal(cx, id, &header, &segments),
+            Message::Have(positions) => self.receive_have(id, positions),
+        }
+    }
+
+    fn hello(&mut self, cx: &mut Cx<'_>, id: ConnId, hello: Hello) -> Result<(), Fail> {
+        let account = self.local.pending.as_ref().map(|pending| pending.account).or(self.account());
+        if Some(hello.account) != account {
+            return Err(Fail::Peer(CloseCode::WrongAccount));
+        }
+        let Some(conn) = self.conns.get_mut(&id) else { return Ok(()) };
+        let peer = conn.peer;
+        conn.ready = true;
+        conn.theirs = hello.journals.iter().map(|position| (position.journal, *position)).collect();
+        self.changed.view = true;
+        if self.local.pending.is_some() {
+            return Ok(());
+        }
+        let lacking: Vec<Vec<u8>> = self.roster.missing(&hello.heads).into_iter().map(|s| s.bytes.clone()).collect();
+        self.send_statements(id, &lacking);
+        if self.keyring.iter().any(|(epoch, _)| hello.epochs.binary_search(&epoch).is_err()) {
+            self.send_epochs(cx, id, peer);
+        }
+        self.send_reports(id, &hello.reports);
+        self.rolled_back(cx, &hello)?;
+        self.push_journal(cx, id)?;
+        self.want_more();
+        self.report_soon(cx.now.mono);
+        Ok(())
+    }
+
+    fn receive_statements(&mut self, cx: &mut Cx<'_>, id: ConnId, statements: &[Vec<u8>]) -> Result<(), Fail> {
+        if self.local.pending.is_some() {
+            return self.complete_pending(cx, Some(id), statements);
+        }
+        self.absorb(cx, statements, Some(id))
+    }
+
+    /// Connections that said hello and are not being closed.
+    pub(super) fn ready(&self) -> impl Iterator<Item = (ConnId, &Conn)> {
+        self.conns.iter().filter(|(_, conn)| conn.ready && !conn.closing).map(|(id, conn)| (*id, conn))
+    }
+
+    pub(super) fn conn_due(&self) -> Option<Mono> {
+        self.conns.values().filter(|conn| !conn.ready && !conn.closing).map(|conn| conn.hello_by).min()
+    }
+
+    pub(super) fn expire_conns(&mut self, now: Mono) {
+        let late: Vec<ConnId> =
+            self.conns.iter().filter(|(_, conn)| !conn.ready && !conn.closing && conn.hello_by <= now).map(|(id, _)| *id).collect();
+        for id in late {
+            self.close(id, CloseCode::Protocol, Duration::ZERO);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! From a command to what carries it out: one row each.
+
+use super::command::{Caller, CallerKind, Command, CommandId, Reply};
+use super::error::ErrorKind;
+use super::io::Output;
+use super::{Cx, Engine, Fail, refuse};
+use crate::store::StoreError;
+use crate::wire::frame::CloseCode;
+
+impl Engine {
+    pub(super) fn command(&mut self, cx: &mut Cx<'_>, id: CommandId, caller: &Caller, command: Command) -> Result<(), StoreError> {
+        let result = match authorise(caller, &command).and_then(|()| self.carry_out(cx, caller, command)) {
+            Ok(reply) => Ok(reply),
+            Err(Fail::Refused(error)) => Err(error),
+            Err(Fail::Store(error)) => return Err(error),
+            Err(Fail::Peer(code)) => {
+                Err(super::error::CommandError::new(ErrorKind::Internal, format!("this device refused its own act: {}", text(code))))
+            }
+        };
+        self.outputs.push_back(Output::Reply { id, result });
+        Ok(())
+    }
+
+    fn carry_out(&mut self, cx: &mut Cx<'_>, caller: &Caller, command: Command) -> Result<Reply, Fail> {
+        match command {
+            Command::OpenPairing { timeout, anywhere, label, name, addresses } => {
+                self.open_pairing(cx, caller.id, timeout, anywhere, label, name, &addresses)
+            }
+            Command::Join { challenge, name } => self.join(cx, caller.id, challenge, name),
+            Command::AcceptOffer { pairing, sessions } => self.accept_offer(cx, caller.id, pairing, sessions),
+            Command::ConfirmCode { pairing, code } => self.confirm_code(cx, caller.id, pairing, &code),
+            Command::Code(pairing) => self.code(caller.id, pairing),
+            Command::CancelPairing(pairing) => self.cancel_pairing(cx, caller.id, pairing),
+            Command::Pairing(pairing) => self.pairing(caller.id, pairing),
+            Command::Rename { device, name } => self.rename(cx, device, &name),
+            Command::Revoke { devices, reason } => self.revoke(cx, &devices, &reason),
+            Command::RevokeOthers { reason } => self.revoke_others(cx, &reason),
+            Command::SetRole { device, role } => self.set_role(cx, device, role),
+            Command::Leave { reason } => self.leave(cx, &reason),
+            Command::Erase => self.erase(),
+            Command::CreateSession { app, title, expires } => self.create_session(cx, caller, &app, &title, expires),
+            Command::Sessions(filter) => Ok(self.list_sessions(caller, &filter)),
+            Command::Session(session) => self.one_session(caller, session),
+            Command::EndSession { session, reason } => self.end_session(cx, caller, session, &reason),
+            Command::Put { session, key, value } => self.put(cx, caller, session, &key, Some(&value)),
+            Command::Delete { session, key } => self.put(cx, caller, session, &key, None),
+            Command::Get { session, key } => self.get(cx, caller, session, &key),
+            Command::List { session, prefix, after, limit } => self.list(cx, caller, session, &prefix, after.as_deref(), limit),
+        }
+    }
+}
+
+/// What a sandboxed app may do: sessions, and of those its own. What is not listed is refused.
+fn authorise(caller: &Caller, command: &Command) -> Result<(), Fail> {
+    if caller.kind == CallerKind::User {
+        return Ok(());
+    }
+    match command {
+        Command::CreateSession { .. }
+        | Command::Sessions(_)
+        | Command::Session(_)
+        | Command::EndSession { .. }
+        | Command::Put { .. }
+        | Command::Delete { .. }
+        | Command::Get { .. }
+        | Command::List { .. } => Ok(()),
+        _ => refuse(ErrorKind::NotAllowed, "a sandboxed app may use its own sessions only"),
+    }
+}
+
+fn text(code: CloseCode) -> &'static str {
+    code.text()
+}

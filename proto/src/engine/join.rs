@@ -1,0 +1,420 @@
+//! The side that answers a challenge, and what makes this device part of an account.
+
+use super::account::pending_roster;
+use super::command::{CallerId, OldSessions, PairingId, Reply};
+use super::error::{CommandError, ErrorKind};
+use super::io::{ConnId, Event, Output};
+use super::local::Pending;
+use super::out::reason;
+use super::show::pairing_error;
+use super::view::{Direction, PairingState, PairingView};
+use super::{Cx, Engine, Fail, refuse};
+use crate::id::AccountId;
+use crate::limits;
+use crate::link::message::Linked;
+use crate::link::{AcceptParams, Joiner, JoinerStage, Message, OfferView};
+use crate::names::clean;
+use crate::roster::keyring::Keyring;
+use crate::roster::{Role, Roster, Status};
+use crate::session::content::Space;
+use crate::store::{StoreError, Table};
+use crate::time::{Mono, Wall};
+use crate::wire::Address;
+use crate::wire::challenge::Challenge;
+use crate::wire::frame::CloseCode;
+
+/// An attempt to join an account.
+#[derive(Debug)]
+pub(super) struct Join {
+    pub(super) id: PairingId,
+    pub(super) owner: CallerId,
+    joiner: Joiner,
+    conn: Option<ConnId>,
+    address: Option<Address>,
+    offer: Option<OfferView>,
+    /// Said in place of what the close code would say.
+    error: Option<CommandError>,
+    /// When the shower's machine must have answered.
+    answer_by: Option<Mono>,
+}
+
+impl Join {
+    pub(super) fn is_active(&self) -> bool {
+        !matches!(self.joiner.stage(), JoinerStage::Linked | JoinerStage::Ended(_))
+    }
+}
+
+impl Engine {
+    pub(super) fn join(&mut self, cx: &mut Cx<'_>, owner: CallerId, challenge: Challenge, name: Option<String>) -> Result<Reply, Fail> {
+        self.may_join()?;
+        let (shower, addresses) = (challenge.shower, challenge.terms.addresses.clone());
+        if addresses.iter().all(|address| address.socket().is_none()) {
+            return refuse(ErrorKind::Unreachable, "the challenge names no address that this version can reach");
+        }
+        let anywhere = challenge.terms.anywhere;
+        let joiner = match Joiner::start(challenge, self.device()) {
+            Ok(joiner) => joiner,
+            Err(error) => return refuse(ErrorKind::BadChallenge, error.to_string()),
+        };
+        if let Some(name) = name.filter(|name| !clean(name).is_empty()) {
+            self.rename(cx, self.device(), &name)?;
+        }
+        let pairing = self.next_pairing();
+        self.join = Some(Join { id: pairing, owner, joiner, conn: None, address: None, offer: None, error: None, answer_by: None });
+        self.outputs.push_back(Output::DialLink { pairing, shower, addresses, anywhere });
+        Ok(Reply::Joining(pairing))
+    }
+
+    fn may_join(&self) -> Result<(), Fail> {
+        self.may_write()?;
+        if self.roster.evaluation().linked().count() > 1 {
+            return refuse(ErrorKind::LeaveFirst, "this device is linked with others already; `kinctl leave` takes it out of that account first");
+        }
+        if self.join.as_ref().is_some_and(Join::is_active) {
+            return refuse(ErrorKind::PairingOpen, "this device is joining already; cancel that first");
+        }
+        if self.show.as_ref().is_some_and(super::show::Show::is_open) {
+            return refuse(ErrorKind::PairingOpen, "this device shows a challenge itself; cancel that first");
+        }
+        Ok(())
+    }
+
+    pub(super) fn shower_reached(&mut self, cx: &mut Cx<'_>, conn: ConnId, pairing: PairingId, address: &Address, exporter: &[u8; 32]) {
+        let Some(join) = self.join.as_mut().filter(|join| join.id == pairing) else {
+            return self.close_link(conn, CloseCode::Cancelled);
+        };
+        match join.joiner.connected(exporter, cx.entropy) {
+            Ok(frame) => {
+                join.conn = Some(conn);
+                join.address = Some(address.clone());
+                join.answer_by = Some(cx.now.mono.after(limits::LINK_ANSWER));
+                self.outputs.push_back(Output::Send { conn, frame });
+            }
+            Err(code) => self.close_link(conn, code),
+        }
+        self.tell_join();
+    }
+
+    pub(super) fn from_shower(&mut self, cx: &mut Cx<'_>, conn: ConnId, message: Message) -> Result<(), Fail> {
+        let Some(join) = self.join.as_mut().filter(|join| join.conn == Some(conn)) else { return Err(Fail::Peer(CloseCode::Protocol)) };
+        let answer = match message {
+            Message::Offer(offer) => {
+                join.answer_by = None;
+                let offer = join.joiner.offer(*offer).map_err(Fail::Peer)?;
+                self.offered(offer)?;
+                None
+            }
+            Message::WrongCode(wrong) => join.joiner.wrong_code(wrong, cx.entropy).map_err(Fail::Peer)?,
+            Message::Nonce(nonce) => join.joiner.nonce(&nonce).map_err(Fail::Peer)?,
+            Message::Linked(linked) => return self.linked(cx, conn, &linked),
+            Message::Refused(code) => return self.refused(cx, conn, code),
+            Message::Cancel => return self.refused(cx, conn, CloseCode::Cancelled),
+            _ => return Err(Fail::Peer(CloseCode::Protocol)),
+        };
+        if let Some(frame) = answer {
+            self.outputs.push_back(Output::Send { conn, frame });
+        }
+        self.tell_join();
+        Ok(())
+    }
+
+    /// The shower must be an owner of the account that it names, by statements that verify.
+    fn offered(&mut self, offer: OfferView) -> Result<(), Fail> {
+        let mut roster = Roster::new();
+        roster.insert(&offer.statements).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+        if roster.account() != Some(offer.account) {
+            return Err(Fail::Peer(CloseCode::WrongAccount));
+        }
+        let Some(join) = self.join.as_mut() else { return Ok(()) };
+        let evaluation = roster.evaluation();
+        if evaluation.role(join.joiner.challenge().shower) != Some(Role::Owner) {
+            return Err(Fail::Peer(CloseCode::NotOwner));
+        }
+        match evaluation.device(self.config.identity.device()).map(|device| device.status) {
+            Some(Status::Linked) => return Err(Fail::Peer(CloseCode::AlreadyLinked)),
+            Some(Status::Revoked | Status::Left | Status::Suspended) => return Err(Fail::Peer(CloseCode::RevokedKey)),
+            Some(Status::Unconfirmed) | None => {}
+        }
+        join.offer = Some(offer);
+        Ok(())
+    }
+
+    /// *Pending* is stored before the consent leaves: from then on only the shower's commit decides.
+    pub(super) fn accept_offer(&mut self, cx: &mut Cx<'_>, caller: CallerId, pairing: PairingId, sessions: OldSessions) -> Result<Reply, Fail> {
+        let (name, platform) = (self.own_name(), self.config.platform.clone());
+        let join = self.join.as_mut().filter(|join| join.id == pairing && join.owner == caller);
+        let Some(join) = join else { return refuse(ErrorKind::NotFound, "there is no such pairing") };
+        let (Some(offer), Some(conn), JoinerStage::Offered) = (&join.offer, join.conn, join.joiner.stage()) else {
+            return refuse(ErrorKind::Refused, "there is no offer to accept");
+        };
+        let params = AcceptParams { name, platform, replaces: None };
+        let pending = Pending {
+            account: offer.account,
+            label: offer.label.clone(),
+            shower: join.joiner.challenge().shower,
+            addresses: offer.addresses.clone(),
+            statements: offer.statements.clone(),
+            bring: sessions == OldSessions::Bring,
+            cancelled: false,
+        };
+        let frame = join.joiner.accept(&self.config.identity, params, cx.entropy).map_err(|code| Fail::from(pairing_error(code)))?;
+        self.remember(cx, pending.shower, None, &pending.addresses)?;
+        self.local.pending = Some(pending);
+        self.local.save(cx.store)?;
+        self.outputs.push_back(Output::Send { conn, frame });
+        self.changed.view = true;
+        self.admit();
+        self.tell_join();
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn code(&self, caller: CallerId, pairing: PairingId) -> Result<Reply, Fail> {
+        let join = self.join.as_ref().filter(|join| join.id == pairing && join.owner == caller);
+        match join.map(|join| join.joiner.code()) {
+            Some(Some(code)) => Ok(Reply::Code(code)),
+            Some(None) => refuse(ErrorKind::Refused, "there is no code to show now"),
+            None => refuse(ErrorKind::NotFound, "there is no such pairing"),
+        }
+    }
+
+    fn linked(&mut self, cx: &mut Cx<'_>, conn: ConnId, linked: &Linked) -> Result<(), Fail> {
+        let Some(join) = self.join.as_mut() else { return Ok(()) };
+        join.joiner.linked(linked).map_err(Fail::Peer)?;
+        if !self.complete(cx, &linked.statements, &linked.epochs, &linked.histories, &linked.addresses)? {
+            return Err(Fail::Peer(CloseCode::Protocol));
+        }
+        self.send_link(conn, &Message::Done);
+        self.close_link(conn, CloseCode::Done);
+        self.tell_join();
+        Ok(())
+    }
+
+    /// A device of the account brought statements: perhaps they link this one.
+    pub(super) fn complete_pending(&mut self, cx: &mut Cx<'_>, from: Option<ConnId>, statements: &[Vec<u8>]) -> Result<(), Fail> {
+        if self.complete(cx, statements, &[], &[], &[])?
+            && let Some(conn) = from
+        {
+            // The next hello speaks for the account.
+            self.close(conn, CloseCode::Done, limits::REVOKED_WAIT);
+        }
+        Ok(())
+    }
+
+    /// Completes a pending join if the statements link this device. Returns whether they did.
+    fn complete(&mut self, cx: &mut Cx<'_>, statements: &[Vec<u8>], epochs: &[Vec<u8>], histories: &[Vec<u8>], addresses: &[Address]) -> Result<bool, Fail> {
+        let Some(pending) = self.local.pending.clone() else { return Ok(false) };
+        let mut roster = pending_roster(&pending);
+        roster.insert(statements).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+        if roster.account() != Some(pending.account) || !roster.evaluation().is_linked(self.device()) {
+            return Ok(false);
+        }
+        let all: Vec<Vec<u8>> = roster.statements().map(|statement| statement.bytes.clone()).collect();
+        let sessions = if pending.bring { OldSessions::Bring } else { OldSessions::Discard };
+        let brought = self.bring_along(cx, sessions)?;
+        self.start_over(cx, pending.account)?;
+        self.absorb(cx, &all, None)?;
+        self.receive_epochs(cx, epochs, histories)?;
+        self.remember(cx, pending.shower, None, addresses)?;
+        if pending.cancelled {
+            self.local.untold = true;
+            self.revoke_self(cx, reason::LEFT, "cancelled while linking")?;
+            return Ok(true);
+        }
+        for (session, space, key, value) in brought {
+            self.write(cx, session, space, &key, Some(&value))?;
+        }
+        self.reach_out(cx.now.mono);
+        Ok(true)
+    }
+
+    /// Forgets everything of the account that this device was alone in.
+    fn start_over(&mut self, cx: &mut Cx<'_>, account: AccountId) -> Result<(), StoreError> {
+        for table in [Table::Statements, Table::Secrets, Table::Reports] {
+            cx.store.clear(table)?;
+        }
+        self.journals.clear(cx.store)?;
+        self.sessions.clear(cx.store)?;
+        self.roster = Roster::new();
+        self.keyring = Keyring::new(account);
+        self.reports.clear();
+        self.local.pending = None;
+        self.local.generation = 0;
+        self.local.save(cx.store)
+    }
+
+    /// The shower says that no link was made and none will be.
+    fn refused(&mut self, cx: &mut Cx<'_>, conn: ConnId, code: CloseCode) -> Result<(), Fail> {
+        if let Some(join) = self.join.as_mut() {
+            join.joiner.refused(code);
+        }
+        self.forget_pending(cx)?;
+        self.close_link(conn, CloseCode::Done);
+        self.tell_join();
+        Ok(())
+    }
+
+    fn forget_pending(&mut self, cx: &mut Cx<'_>) -> Result<(), StoreError> {
+        if self.local.pending.take().is_some() {
+            self.local.save(cx.store)?;
+            self.changed.view = true;
+            self.admit();
+        }
+        Ok(())
+    }
+
+    /// The shower broke the protocol, or this side would not go on.
+    pub(super) fn join_failed(&mut self, conn: ConnId, code: CloseCode) {
+        if let Some(join) = self.join.as_mut().filter(|join| join.conn == Some(conn)) {
+            join.joiner.end(code);
+            self.tell_join();
+        }
+    }
+
+    pub(super) fn shower_lost(&mut self, cx: &mut Cx<'_>, conn: ConnId, code: Option<CloseCode>) -> Result<(), StoreError> {
+        let Some(join) = self.join.as_mut().filter(|join| join.conn == Some(conn)) else { return Ok(()) };
+        join.conn = None;
+        if !join.is_active() {
+            return Ok(());
+        }
+        join.joiner.disconnected();
+        join.joiner.end(code.unwrap_or(CloseCode::Internal));
+        if self.local.pending.is_some() {
+            join.error = Some(CommandError::new(
+                ErrorKind::Unreachable,
+                "the connection broke after this device had agreed; if the other device approves, the link completes by itself",
+            ));
+            self.reach_out(cx.now.mono);
+        }
+        self.tell_join();
+        Ok(())
+    }
+
+    pub(super) fn link_dial_failed(&mut self, pairing: PairingId, code: Option<CloseCode>, reason: &str) {
+        let Some(join) = self.join.as_mut().filter(|join| join.id == pairing && join.is_active()) else { return };
+        join.error = Some(match code {
+            Some(code) => pairing_error(code),
+            None => CommandError::new(
+                ErrorKind::Unreachable,
+                format!("the device that shows the challenge does not answer ({reason}); is the challenge still shown, and are both on one network?"),
+            ),
+        });
+        join.joiner.end(code.unwrap_or(CloseCode::PairingClosed));
+        self.tell_join();
+    }
+
+    pub(super) fn join_due(&self) -> Option<Mono> {
+        self.join.as_ref().filter(|join| join.is_active()).and_then(|join| join.answer_by)
+    }
+
+    pub(super) fn expire_join(&mut self, now: Mono) {
+        let Some(join) = self.join.as_mut().filter(|join| join.is_active()) else { return };
+        if join.answer_by.is_some_and(|due| due <= now) {
+            join.error = Some(CommandError::new(ErrorKind::Unreachable, "the device that shows the challenge stopped answering"));
+            join.joiner.end(CloseCode::Internal);
+            let conn = join.conn.take();
+            if let Some(conn) = conn {
+                self.close_link(conn, CloseCode::Cancelled);
+            }
+            self.tell_join();
+        }
+    }
+
+    /// Takes an attempt back. If the consent has left, the shower says how it stands; without an answer this device
+    /// leaves as soon as it learns that it was linked.
+    fn cancel_join(&mut self, cx: &mut Cx<'_>) -> Result<Reply, Fail> {
+        let Some(join) = self.join.as_mut().filter(|join| join.is_active()) else {
+            return refuse(ErrorKind::Refused, "that pairing is over already");
+        };
+        let frame = match join.joiner.stage() {
+            JoinerStage::Offered => join.joiner.decline(),
+            _ => join.joiner.cancel(),
+        };
+        let conn = join.conn;
+        join.answer_by = Some(cx.now.mono.after(limits::LINK_ANSWER));
+        if let Some(pending) = self.local.pending.as_mut() {
+            pending.cancelled = true;
+            self.local.save(cx.store)?;
+        }
+        if let (Some(conn), Some(frame)) = (conn, frame) {
+            self.outputs.push_back(Output::Send { conn, frame });
+        }
+        self.tell_join();
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn join_caller_gone(&mut self, cx: &mut Cx<'_>, caller: CallerId) -> Result<(), StoreError> {
+        if self.join.as_ref().is_none_or(|join| join.owner != caller || !join.is_active()) {
+            return Ok(());
+        }
+        match self.cancel_join(cx) {
+            Err(Fail::Store(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn cancel_pairing(&mut self, cx: &mut Cx<'_>, caller: CallerId, pairing: PairingId) -> Result<Reply, Fail> {
+        if self.show.as_ref().is_some_and(|show| show.id == pairing && show.owner == caller) {
+            return self.cancel_show(cx.now.mono);
+        }
+        if self.join.as_ref().is_some_and(|join| join.id == pairing && join.owner == caller) {
+            return self.cancel_join(cx);
+        }
+        refuse(ErrorKind::NotFound, "there is no such pairing")
+    }
+
+    pub(super) fn pairing(&self, caller: CallerId, pairing: PairingId) -> Result<Reply, Fail> {
+        let show = self.show.as_ref().filter(|show| show.id == pairing && show.owner == caller);
+        let join = self.join.as_ref().filter(|join| join.id == pairing && join.owner == caller);
+        match (show, join) {
+            (Some(show), _) => Ok(Reply::Pairing(self.show_view(show))),
+            (_, Some(join)) => Ok(Reply::Pairing(join_view(join))),
+            _ => refuse(ErrorKind::NotFound, "there is no such pairing"),
+        }
+    }
+
+    fn tell_join(&mut self) {
+        if let Some(join) = &self.join {
+            let event = Event::Pairing { pairing: join.id, owner: join.owner, view: join_view(join) };
+            self.emit(event);
+        }
+    }
+}
+
+fn join_view(join: &Join) -> PairingView {
+    let terms = &join.joiner.challenge().terms;
+    let offer = join.offer.as_ref();
+    let ended = match join.joiner.stage() {
+        JoinerStage::Ended(code) => Some(pairing_error(code)),
+        _ => None,
+    };
+    PairingView {
+        direction: Direction::Join,
+        state: pairing_state(join.joiner.stage()),
+        peer: Some(join.joiner.challenge().shower),
+        peer_name: offer.map(|offer| offer.name.clone()).unwrap_or_default(),
+        peer_platform: offer.map(|offer| offer.platform.clone()).unwrap_or_default(),
+        peer_address: join.address.clone(),
+        account: offer.map(|offer| offer.account),
+        label: offer.map(|offer| offer.label.clone()).unwrap_or_default(),
+        role: terms.role,
+        custody: terms.custody,
+        expires: Wall(u64::from(terms.expires) * 1000),
+        tries_left: join.joiner.tries_left(),
+        error: ended.map(|by_code| join.error.clone().unwrap_or(by_code)),
+    }
+}
+
+fn pairing_state(stage: JoinerStage) -> PairingState {
+    match stage {
+        JoinerStage::Dialling | JoinerStage::Claimed => PairingState::Dialling,
+        JoinerStage::Offered => PairingState::Offered,
+        JoinerStage::Code => PairingState::Code,
+        JoinerStage::Retrying => PairingState::Accepted,
+        JoinerStage::Linked => PairingState::Linked,
+        JoinerStage::Cancelling | JoinerStage::Ended(CloseCode::Cancelled | CloseCode::Declined) => PairingState::Cancelled,
+        JoinerStage::Ended(_) => PairingState::Failed,
+    }
+}
+
+/// What is brought along: session, space, key, value.
+pub(super) type Brought = Vec<(crate::id::SessionId, Space, Vec<u8>, Vec<u8>)>;

@@ -1,0 +1,98 @@
+//! What this device keeps for itself, in the table `Meta`.
+
+use crate::id::{AccountId, DeviceId};
+use crate::limits;
+use crate::store::{Read, Store, StoreError, Table};
+use crate::wire::codec::Blob;
+use crate::wire::{Address, Decode, DecodeError, Encode, Reader, Writer};
+
+const LOCAL: &[u8] = b"local";
+
+/// A join that was agreed to and not completed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pending {
+    pub(super) account: AccountId,
+    pub(super) label: String,
+    pub(super) shower: DeviceId,
+    pub(super) addresses: Vec<Address>,
+    /// The roster that came with the offer, in bytes.
+    pub(super) statements: Vec<Vec<u8>>,
+    /// Whether sessions made before are brought along.
+    pub(super) bring: bool,
+    /// The user took it back after having agreed: if it turns out to be linked, it leaves.
+    pub(super) cancelled: bool,
+}
+
+/// One record; rewritten whole, it is small.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Local {
+    /// The name that the user gave, empty if none.
+    pub(super) name: String,
+    /// The generation of this device's journal; 0 until the first write.
+    pub(super) generation: u32,
+    /// The counter of the last report.
+    pub(super) reports: u64,
+    /// The keys were erased, but the store key not yet replaced.
+    pub(super) erasing: bool,
+    /// This device was revoked or left; its keys are gone.
+    pub(super) out: bool,
+    /// It left, and nobody was there to hear it.
+    pub(super) untold: bool,
+    pub(super) pending: Option<Pending>,
+}
+
+impl Local {
+    pub(super) fn load(store: &dyn Read) -> Result<Self, StoreError> {
+        match store.get(Table::Meta, LOCAL)? {
+            Some(bytes) => Self::from_bytes(&bytes).map_err(|error| StoreError(format!("damaged record of this device: {error}"))),
+            None => Ok(Self::default()),
+        }
+    }
+
+    pub(super) fn save(&self, store: &mut dyn Store) -> Result<(), StoreError> {
+        store.put(Table::Meta, LOCAL, &self.to_bytes())
+    }
+}
+
+impl Encode for Local {
+    fn encode(&self, w: &mut Writer) {
+        w.t8(&self.name);
+        w.u32(self.generation);
+        w.u64(self.reports);
+        w.u8(u8::from(self.erasing) | u8::from(self.out) << 1 | u8::from(self.untold) << 2);
+        w.u8(u8::from(self.pending.is_some()));
+        if let Some(pending) = &self.pending {
+            pending.encode(w);
+        }
+    }
+}
+
+impl Decode for Local {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (name, generation, reports, flags) = (r.t8()?, r.u32()?, r.u64()?, r.u8()?);
+        let pending = if r.u8()? == 1 { Some(Pending::decode(r)?) } else { None };
+        let flag = |bit: u8| flags & (1 << bit) != 0;
+        Ok(Self { name, generation, reports, erasing: flag(0), out: flag(1), untold: flag(2), pending })
+    }
+}
+
+impl Encode for Pending {
+    fn encode(&self, w: &mut Writer) {
+        self.account.encode(w);
+        w.t8(&self.label);
+        self.shower.encode(w);
+        w.n8(&self.addresses);
+        w.n16(&self.statements.iter().cloned().map(Blob).collect::<Vec<_>>());
+        w.u8(u8::from(self.bring) | u8::from(self.cancelled) << 1);
+    }
+}
+
+impl Decode for Pending {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (account, label, shower) = (AccountId::decode(r)?, r.t8()?, DeviceId::decode(r)?);
+        let addresses = r.n8("addresses", limits::ADDRESSES)?;
+        let statements = r.n16::<Blob>("statements", limits::STATEMENTS)?.into_iter().map(|blob| blob.0).collect();
+        let flags = r.u8()?;
+        Ok(Self { account, label, shower, addresses, statements, bring: flags & 1 != 0, cancelled: flags & 2 != 0 })
+    }
+}

@@ -1,0 +1,82 @@
+//! Being out: what a revoked device, or one that left, does to itself.
+
+use super::io::{ConnId, Event, Output};
+use super::view::RevokedBy;
+use super::{Cx, Engine, Fail};
+use crate::id::DeviceId;
+use crate::limits;
+use crate::store::Table;
+use crate::wire::frame::CloseCode;
+
+impl Engine {
+    /// This device was revoked, or left: its keys go in this very transaction, its apps hear who ended their
+    /// sessions and why, and the store key is replaced so that no old page of the store can be read.
+    pub(super) fn put_out(&mut self, cx: &mut Cx<'_>) -> Result<(), Fail> {
+        let by = self.revocation_of(self.device());
+        self.end_all_sessions(&by);
+        self.local.out = true;
+        self.local.erasing = true;
+        self.local.pending = None;
+        self.local.save(cx.store)?;
+        self.keyring.clear();
+        cx.store.clear(Table::Secrets)?;
+        self.sessions.clear(cx.store)?;
+        super::load::forget_index_key(cx.store)?;
+        self.admit();
+        let conns: Vec<ConnId> = self.conns.iter().filter(|(_, conn)| !conn.closing).map(|(id, _)| *id).collect();
+        for id in conns {
+            self.close(id, CloseCode::Done, limits::REVOKED_WAIT);
+        }
+        self.changed.view = true;
+        self.outputs.push_back(Output::EraseKeys);
+        Ok(())
+    }
+
+    fn end_all_sessions(&mut self, by: &RevokedBy) {
+        let open: Vec<_> =
+            self.sessions.iter().filter(|(_, info)| info.ended.is_none()).map(|(id, info)| (id, info.app.clone())).collect();
+        for (session, app) in open {
+            self.emit(Event::SessionEnded { session, app, by: by.clone() });
+        }
+    }
+
+    /// Who revoked a device, why and when; made up of nothing if nobody did.
+    pub(super) fn revocation_of(&self, device: DeviceId) -> RevokedBy {
+        let found = self.roster.evaluation().device(device).and_then(|device| device.revocation.as_ref());
+        match found {
+            Some(revocation) => RevokedBy {
+                by: revocation.by,
+                name: self.name_of(revocation.by),
+                reason: reason_text(revocation.reason_code, &revocation.text),
+                at: revocation.at,
+            },
+            None => RevokedBy { by: device, name: self.name_of(device), reason: String::new(), at: crate::time::Wall(0) },
+        }
+    }
+}
+
+/// Codes of a revocation's reason.
+pub(super) mod reason {
+    /// Unsaid.
+    pub(in crate::engine) const UNSAID: u8 = 0;
+    /// The device left by its own wish.
+    pub(in crate::engine) const LEFT: u8 = 4;
+    /// One of all others that were revoked at once.
+    pub(in crate::engine) const OTHERS: u8 = 5;
+}
+
+fn reason_text(code: u8, text: &str) -> String {
+    let text = crate::names::clean(text);
+    if !text.is_empty() {
+        return text;
+    }
+    match code {
+        1 => "lost or stolen",
+        2 => "replaced",
+        3 => "never completed",
+        reason::LEFT => "left",
+        reason::OTHERS => "all others were revoked",
+        _ => "",
+    }
+    .to_owned()
+}

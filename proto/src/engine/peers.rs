@@ -1,0 +1,159 @@
+//! The other devices: where they are, when they were seen, and when to dial them.
+
+use std::collections::BTreeMap;
+
+use super::io::{ConnId, Output};
+use super::{Cx, Engine};
+use crate::id::DeviceId;
+use crate::limits;
+use crate::roster::Status;
+use crate::store::{Read, StoreError, Table};
+use crate::time::{Mono, Wall};
+use crate::wire::{Address, Decode, DecodeError, Encode, Reader, Writer};
+
+/// What is known of one other device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// Where it was reached or said it can be, best first.
+    pub(super) addresses: Vec<Address>,
+    pub(super) last_seen: Wall,
+    /// Not stored: whether it is being dialled.
+    dialling: bool,
+    /// Not stored: failures since the last success.
+    failures: u32,
+    /// Not stored: when to dial next.
+    redial: Option<Mono>,
+}
+
+impl Encode for Peer {
+    fn encode(&self, w: &mut Writer) {
+        w.u64(self.last_seen.0);
+        w.n8(&self.addresses);
+    }
+}
+
+impl Decode for Peer {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let last_seen = Wall(r.u64()?);
+        Ok(Self { last_seen, addresses: r.n8("addresses", limits::ADDRESSES)?, ..Self::default() })
+    }
+}
+
+pub(super) fn load(store: &dyn Read) -> Result<BTreeMap<DeviceId, Peer>, StoreError> {
+    let mut peers = BTreeMap::new();
+    for (key, bytes) in super::load::rows(store, Table::Peers)? {
+        if let (Ok(id), Ok(peer)) = (<[u8; 32]>::try_from(key), Peer::from_bytes(&bytes)) {
+            peers.insert(DeviceId(id), peer);
+        }
+    }
+    Ok(peers)
+}
+
+impl Engine {
+    pub(super) fn started(&mut self, cx: &mut Cx<'_>) {
+        self.reach_out(cx.now.mono);
+    }
+
+    pub(super) fn addressed(&mut self, addresses: Vec<Address>) {
+        self.changed.report |= self.addresses != addresses;
+        self.addresses = addresses;
+        self.addresses.truncate(limits::ADDRESSES);
+    }
+
+    /// Remembers where a device can be reached: `first` in front if it just worked.
+    pub(super) fn remember(&mut self, cx: &mut Cx<'_>, device: DeviceId, worked: Option<&Address>, told: &[Address]) -> Result<(), StoreError> {
+        let peer = self.peers.entry(device).or_default();
+        let mut addresses: Vec<Address> = worked.into_iter().cloned().collect();
+        for address in told.iter().chain(&peer.addresses) {
+            if !addresses.contains(address) {
+                addresses.push(address.clone());
+            }
+        }
+        addresses.truncate(limits::ADDRESSES);
+        peer.addresses = addresses;
+        if worked.is_some() {
+            peer.last_seen = cx.now.wall;
+        }
+        cx.store.put(Table::Peers, device.as_bytes(), &peer.to_bytes())
+    }
+
+    pub(super) fn seen(&mut self, cx: &mut Cx<'_>, device: DeviceId, wall: Wall) -> Result<(), StoreError> {
+        let peer = self.peers.entry(device).or_default();
+        peer.last_seen = peer.last_seen.max(wall);
+        cx.store.put(Table::Peers, device.as_bytes(), &peer.to_bytes())
+    }
+
+    /// Dials every linked device that is not connected and whose time has come.
+    pub(super) fn reach_out(&mut self, now: Mono) {
+        for device in self.wanted_peers() {
+            let peer = self.peers.entry(device).or_default();
+            peer.redial.get_or_insert(now);
+        }
+        self.redial(now);
+    }
+
+    fn wanted_peers(&self) -> Vec<DeviceId> {
+        if let Some(pending) = &self.local.pending {
+            // While the pairing itself is under way, its own connection brings the answer.
+            let active = self.join.as_ref().is_some_and(super::join::Join::is_active);
+            return if active { Vec::new() } else { vec![pending.shower] };
+        }
+        if self.local.out && !self.local.untold {
+            return Vec::new();
+        }
+        let me = self.device();
+        let linked = self.roster.evaluation().devices.values().filter(|device| device.status == Status::Linked);
+        linked.map(|device| device.id).filter(|id| *id != me).collect()
+    }
+
+    pub(super) fn redial(&mut self, now: Mono) {
+        for device in self.wanted_peers() {
+            if self.conn_of(device).is_some() {
+                continue;
+            }
+            let Some(peer) = self.peers.get_mut(&device) else { continue };
+            let due = peer.redial.is_some_and(|due| due <= now);
+            if !due || peer.dialling || peer.addresses.is_empty() {
+                continue;
+            }
+            peer.dialling = true;
+            peer.redial = None;
+            self.outputs.push_back(Output::Dial { device, addresses: peer.addresses.clone() });
+        }
+    }
+
+    pub(super) fn redial_due(&self) -> Option<Mono> {
+        let waiting = self.wanted_peers().into_iter().filter(|device| self.conn_of(*device).is_none());
+        waiting.filter_map(|device| self.peers.get(&device)).filter(|peer| !peer.dialling && !peer.addresses.is_empty()).filter_map(|peer| peer.redial).min()
+    }
+
+    pub(super) fn dial_failed(&mut self, cx: &mut Cx<'_>, device: DeviceId) {
+        let now = cx.now.mono;
+        let peer = self.peers.entry(device).or_default();
+        peer.dialling = false;
+        peer.failures = peer.failures.saturating_add(1);
+        peer.redial = Some(now.after(back_off(peer.failures)));
+    }
+
+    /// A connection stands: the next dialling starts afresh.
+    pub(super) fn dial_succeeded(&mut self, device: DeviceId) {
+        let peer = self.peers.entry(device).or_default();
+        (peer.dialling, peer.failures, peer.redial) = (false, 0, None);
+    }
+
+    /// A connection ended: dial again soon.
+    pub(super) fn dial_soon(&mut self, now: Mono, device: DeviceId) {
+        let peer = self.peers.entry(device).or_default();
+        peer.redial = Some(now.after(back_off(peer.failures)));
+    }
+
+    /// The connection to a device, if there is one.
+    pub(super) fn conn_of(&self, device: DeviceId) -> Option<ConnId> {
+        self.conns.iter().find(|(_, conn)| conn.peer == device && !conn.closing).map(|(id, _)| *id)
+    }
+}
+
+/// Doubles from [`limits::REDIAL_MIN`] to [`limits::REDIAL_MAX`].
+fn back_off(failures: u32) -> std::time::Duration {
+    limits::REDIAL_MIN.saturating_mul(1 << failures.min(16)).min(limits::REDIAL_MAX)
+}

@@ -1,0 +1,101 @@
+//! Reports: what each device holds, relayed by all.
+
+use super::io::{ConnId, Output};
+use super::{Cx, Engine, Fail};
+use crate::id::DeviceId;
+use crate::limits;
+use crate::roster::Status;
+use crate::store::{StoreError, Table};
+use crate::sync::report::{Content, Held, Report};
+use crate::time::Mono;
+use crate::wire::frame::CloseCode;
+use crate::wire::message::Message;
+use crate::wire::object::Extensions;
+
+impl Engine {
+    /// A report is due after some quiet, so that a burst of changes costs one.
+    pub(super) fn report_soon(&mut self, now: Mono) {
+        if self.own_status() == Some(Status::Linked) && self.report_due.is_none() {
+            self.report_due = Some(now.after(limits::REPORT_QUIET));
+        }
+    }
+
+    /// Says what this device holds, durable, to everyone.
+    pub(super) fn report(&mut self, cx: &mut Cx<'_>) -> Result<(), StoreError> {
+        self.report_due = None;
+        let Some(account) = self.account() else { return Ok(()) };
+        if self.own_status() != Some(Status::Linked) {
+            return Ok(());
+        }
+        self.local.reports += 1;
+        self.local.save(cx.store)?;
+        let content = Content {
+            account,
+            device: self.device(),
+            counter: self.local.reports,
+            run: self.config.run,
+            time: cx.now.wall,
+            heads: self.roster.heads(),
+            journals: self.journals.vector().iter().map(Held::from).collect(),
+            capabilities: 0,
+            addresses: self.addresses.clone(),
+            ext: Extensions::grease(crate::key::random(cx.entropy)),
+        };
+        let report = Report::sign(content, &self.config.identity);
+        self.keep_report(cx, report, None)?;
+        self.sweep(cx)
+    }
+
+    fn keep_report(&mut self, cx: &mut Cx<'_>, report: Report, from: Option<ConnId>) -> Result<(), StoreError> {
+        cx.store.put(Table::Reports, report.content.device.as_bytes(), report.bytes())?;
+        let frame = Message::Reports(vec![report.bytes().to_vec()]).to_frame();
+        self.reports.insert(report.content.device, report);
+        let to: Vec<ConnId> = self.ready().map(|(id, _)| id).filter(|id| Some(*id) != from).collect();
+        for conn in to {
+            self.outputs.push_back(Output::Send { conn, frame: frame.clone() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn receive_reports(&mut self, cx: &mut Cx<'_>, id: ConnId, reports: &[Vec<u8>]) -> Result<(), Fail> {
+        for bytes in reports {
+            let report = Report::open(bytes).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+            let said = &report.content;
+            let newer = self.reports.get(&said.device).is_none_or(|old| old.content.counter < said.counter);
+            let ours = Some(said.account) == self.account() && self.roster.evaluation().is_linked(said.device);
+            if !newer || !ours || said.device == self.device() {
+                continue;
+            }
+            self.remember(cx, said.device, None, &said.addresses)?;
+            self.seen(cx, said.device, said.time.min(cx.now.wall))?;
+            self.keep_report(cx, report, Some(id))?;
+            self.changed.view = true;
+        }
+        self.reach_out(cx.now.mono);
+        self.sweep(cx)?;
+        Ok(())
+    }
+
+    /// Sends the reports that are newer here than at the peer.
+    pub(super) fn send_reports(&mut self, conn: ConnId, known: &[(DeviceId, u64)]) {
+        let known_counter = |device: &DeviceId| known.iter().find(|(id, _)| id == device).map_or(0, |(_, counter)| *counter);
+        let newer: Vec<Vec<u8>> =
+            self.reports.iter().filter(|(device, report)| report.content.counter > known_counter(device)).map(|(_, report)| report.bytes().to_vec()).collect();
+        if !newer.is_empty() {
+            self.outputs.push_back(Output::Send { conn, frame: Message::Reports(newer).to_frame() });
+        }
+    }
+
+    /// Drops content that was replaced, once every linked device has reported what replaced it.
+    fn sweep(&mut self, cx: &mut Cx<'_>) -> Result<(), StoreError> {
+        /// Operations looked at in one go, so that a report never takes long.
+        const PIECE: usize = 512;
+        let linked: Vec<DeviceId> = self.roster.evaluation().linked().map(|device| device.id).collect();
+        let reports = &self.reports;
+        let reported = |journal, number| {
+            linked.iter().all(|device| reports.get(device).is_some_and(|report| report.size(journal) > number))
+        };
+        self.sessions.sweep(cx.store, &self.keyring, &mut self.journals, reported, PIECE)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,250 @@
+//! Journals on their way: what is pushed, asked for, served and taken in.
+
+use std::collections::BTreeSet;
+
+use super::io::{ConnId, Output};
+use super::{Cx, Engine, Fail};
+use crate::id::{Hash, JournalId};
+use crate::journal::{Author, Head, Position};
+use crate::roster::Status;
+use crate::store::StoreError;
+use crate::sync::transfer::{self, Incoming, Limit, Segment, TransferError, TransferHeader};
+use crate::sync::vector::{Want, wants};
+use crate::wire::Decode;
+use crate::wire::frame::{CloseCode, Frame};
+use crate::wire::message::{Hello, Message, kind};
+
+/// Transfers that one peer may have under way here: each holds the roots of its segments.
+const INCOMING: usize = 64;
+/// What counts of a journal that its author's revocation does not name.
+const NOTHING: Limit = Limit { size: 0, root: Hash([0; 32]) };
+
+impl Engine {
+    /// The journal that this device writes to now.
+    pub(super) fn own_journal(&self) -> JournalId {
+        JournalId { device: self.device(), generation: self.local.generation.max(1) }
+    }
+
+    /// Signs the head over what was written, and pushes it to every peer.
+    pub(super) fn push_own(&mut self, cx: &mut Cx<'_>) -> Result<(), StoreError> {
+        let (Some(account), own) = (self.account(), self.own_journal()) else { return Ok(()) };
+        let author =
+            Author { identity: &self.config.identity, account, run: self.config.run, generation: own.generation };
+        self.journals.sign_head(cx.store, &author)?;
+        let peers: Vec<ConnId> = self.ready().map(|(id, _)| id).collect();
+        for id in peers {
+            self.push_journal(cx, id)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a peer what it lacks of this device's own journals: nobody else has to be asked for it.
+    pub(super) fn push_journal(&mut self, cx: &mut Cx<'_>, id: ConnId) -> Result<(), StoreError> {
+        let me = self.device();
+        let own: Vec<Position> = self.journals.vector().into_iter().filter(|position| position.journal.device == me).collect();
+        for position in own {
+            let Some(conn) = self.conns.get(&id) else { return Ok(()) };
+            let theirs = conn.theirs.get(&position.journal).map_or(0, |theirs| theirs.size);
+            let sent = conn.sent.get(&position.journal).copied().unwrap_or(theirs);
+            if sent < position.size {
+                self.send_journal(cx, id, position.journal, sent)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a journal from a number on: at once if it is small, on a stream of its own if not.
+    fn send_journal(&mut self, cx: &mut Cx<'_>, id: ConnId, journal: JournalId, from: u64) -> Result<(), StoreError> {
+        let Some(position) = self.journals.position(journal) else { return Ok(()) };
+        let size = position.size;
+        // A journal that is still arriving here has no head for what is held; who asks will ask again.
+        let upto = self.limit(journal).flatten().map(|limit| limit.size);
+        if upto.is_none() && self.journals.head(journal).is_none_or(|head| head.size != size) {
+            return Ok(());
+        }
+        match transfer::inline(cx.store, journal, from, upto)? {
+            Some(transfer::Inline { header, segments }) => {
+                let frame = Message::Journal { header, segments }.to_frame();
+                self.outputs.push_back(Output::Send { conn: id, frame });
+            }
+            None => self.outputs.push_back(Output::SendJournal { conn: id, journal, from, upto }),
+        }
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.sent.insert(journal, size);
+        }
+        Ok(())
+    }
+
+    pub(super) fn serve(&mut self, cx: &mut Cx<'_>, id: ConnId, wants: &[Want]) -> Result<(), Fail> {
+        for want in wants {
+            if self.journals.size(want.journal) >= want.from {
+                self.send_journal(cx, id, want.journal, want.from)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks peers for what they hold and this device lacks. An author who is connected pushes by itself, and
+    /// no journal is asked for twice at once.
+    pub(super) fn want_more(&mut self) {
+        let mine = self.journals.vector();
+        let mut asked: BTreeSet<JournalId> = self.ready().flat_map(|(_, conn)| conn.asked.iter().copied()).collect();
+        let authors: BTreeSet<_> = self.ready().map(|(_, conn)| conn.peer).collect();
+        let ids: Vec<ConnId> = self.ready().map(|(id, _)| id).collect();
+        for id in ids {
+            let Some(conn) = self.conns.get(&id) else { continue };
+            let theirs: Vec<Position> = conn.theirs.values().cloned().collect();
+            let list: Vec<Want> = wants(&mine, &theirs)
+                .into_iter()
+                .filter(|want| self.wanted(want) && !asked.contains(&want.journal))
+                .filter(|want| want.from == 0 && self.journals.size(want.journal) > 0 || !authors.contains(&want.journal.device))
+                .collect();
+            self.ask(id, list, &mut asked);
+        }
+    }
+
+    fn ask(&mut self, id: ConnId, list: Vec<Want>, asked: &mut BTreeSet<JournalId>) {
+        if list.is_empty() {
+            return;
+        }
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.asked.extend(list.iter().map(|want| want.journal));
+        }
+        asked.extend(list.iter().map(|want| want.journal));
+        self.outputs.push_back(Output::Send { conn: id, frame: Message::Want(list).to_frame() });
+    }
+
+    /// Whether more of a journal can count here.
+    fn wanted(&self, want: &Want) -> bool {
+        self.limit(want.journal).is_some_and(|limit| limit.is_none_or(|limit| want.from < limit.size))
+    }
+
+    /// How much of a journal counts: nothing (`None`), all (`Some(None)`), or what was honoured at its author's revocation.
+    pub(super) fn limit(&self, journal: JournalId) -> Option<Option<Limit>> {
+        let device = self.roster.evaluation().device(journal.device)?;
+        match device.status {
+            Status::Linked => Some(None),
+            Status::Revoked | Status::Left => {
+                let honoured = device.honoured.get(&journal.generation);
+                Some(Some(honoured.map_or(NOTHING, |at| Limit { size: at.size, root: at.root })))
+            }
+            Status::Suspended | Status::Unconfirmed => None,
+        }
+    }
+
+    pub(super) fn receive_have(&mut self, id: ConnId, positions: Vec<Position>) -> Result<(), Fail> {
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.theirs.extend(positions.into_iter().map(|position| (position.journal, position)));
+        }
+        self.want_more();
+        Ok(())
+    }
+
+    /// Tells the peers how far journals came here: they may ask for them, and their authors see them arrived.
+    pub(super) fn announce(&mut self, advanced: &BTreeSet<JournalId>) {
+        let positions: Vec<Position> = advanced.iter().filter_map(|journal| self.journals.position(*journal)).cloned().collect();
+        let peers: Vec<ConnId> = self.ready().map(|(id, _)| id).collect();
+        for conn in peers {
+            self.outputs.push_back(Output::Send { conn, frame: Message::Have(positions.clone()).to_frame() });
+        }
+    }
+
+    pub(super) fn receive_journal(&mut self, cx: &mut Cx<'_>, id: ConnId, header: &[u8], segments: &[Vec<u8>]) -> Result<(), Fail> {
+        let Some(mut incoming) = self.start_transfer(cx, id, header)? else { return Ok(()) };
+        for segment in segments {
+            self.take_segment(cx, id, &mut incoming, segment)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn transfer(&mut self, cx: &mut Cx<'_>, id: ConnId, stream: u64, frame: &Frame) -> Result<(), StoreError> {
+        let open = self.conns.get(&id).is_some_and(|conn| conn.ready && !conn.closing);
+        if !open || self.local.pending.is_some() {
+            return Ok(());
+        }
+        let result = match frame.kind {
+            kind::TRANSFER_HEADER => self.open_stream(cx, id, stream, &frame.body),
+            kind::SEGMENT => self.stream_segment(cx, id, stream, &frame.body),
+            _ if frame.critical() => Err(Fail::Peer(CloseCode::UpdateNeeded)),
+            _ => Ok(()),
+        };
+        self.settle_peer(id, result)
+    }
+
+    fn open_stream(&mut self, cx: &mut Cx<'_>, id: ConnId, stream: u64, header: &[u8]) -> Result<(), Fail> {
+        let incoming = self.start_transfer(cx, id, header)?;
+        if let (Some(incoming), Some(conn)) = (incoming, self.conns.get_mut(&id)) {
+            if conn.incoming.len() >= INCOMING {
+                return Err(Fail::Peer(CloseCode::Protocol));
+            }
+            conn.incoming.insert(stream, incoming);
+        }
+        Ok(())
+    }
+
+    fn stream_segment(&mut self, cx: &mut Cx<'_>, id: ConnId, stream: u64, segment: &[u8]) -> Result<(), Fail> {
+        let Some(mut incoming) = self.conns.get_mut(&id).and_then(|conn| conn.incoming.remove(&stream)) else { return Ok(()) };
+        self.take_segment(cx, id, &mut incoming, segment)?;
+        if let (true, Some(conn)) = (incoming.next() < incoming.size(), self.conns.get_mut(&id)) {
+            conn.incoming.insert(stream, incoming);
+        }
+        Ok(())
+    }
+
+    /// Checks the header of a transfer; `None` for one that brings nothing that counts or is not here already.
+    fn start_transfer(&mut self, cx: &mut Cx<'_>, id: ConnId, header: &[u8]) -> Result<Option<Incoming>, Fail> {
+        let header = TransferHeader::from_bytes(header).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+        let head = Head::open(&header.head).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+        let (Some(account), journal) = (self.account(), head.journal) else { return Ok(None) };
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.asked.remove(&journal);
+        }
+        let Some(limit) = self.limit(journal) else { return Ok(None) };
+        match Incoming::start(&self.journals, cx.store, header, account, limit) {
+            Ok(incoming) => Ok(Some(incoming)),
+            Err(error) => unfinished(error).map(|()| None),
+        }
+    }
+
+    fn take_segment(&mut self, cx: &mut Cx<'_>, id: ConnId, incoming: &mut Incoming, bytes: &[u8]) -> Result<(), Fail> {
+        let segment = Segment::from_bytes(bytes).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+        let applied = match incoming.segment(&mut self.journals, cx.store, segment) {
+            Ok(applied) => applied,
+            Err(error) => return unfinished(error),
+        };
+        for operation in &applied.operations {
+            let change = self.sessions.apply(cx.store, &self.keyring, &operation.header, &operation.ciphertext)?;
+            self.changes(change);
+        }
+        if let Some(conn) = self.conns.get_mut(&id) {
+            let size = self.journals.size(applied.journal);
+            let sent = conn.sent.entry(applied.journal).or_default();
+            *sent = (*sent).max(size);
+        }
+        self.changed.advanced.insert(applied.journal);
+        Ok(())
+    }
+
+    /// A peer holds more of this device's own journal than it does itself: this store was rolled back. It
+    /// fetches what it lacks and writes to the next generation from now on.
+    pub(super) fn rolled_back(&mut self, cx: &mut Cx<'_>, hello: &Hello) -> Result<(), StoreError> {
+        let me = self.device();
+        let ahead = hello.journals.iter().filter(|theirs| theirs.journal.device == me);
+        let lost = ahead.filter(|theirs| self.journals.size(theirs.journal) < theirs.size).map(|theirs| theirs.journal.generation).max();
+        if let Some(generation) = lost {
+            self.local.generation = self.local.generation.max(generation.saturating_add(1));
+            self.local.save(cx.store)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a transfer that cannot go on means for its connection. One that another overtook, or that brings what came
+/// from elsewhere meanwhile or does not count, is no fault of the peer.
+fn unfinished(error: TransferError) -> Result<(), Fail> {
+    match error {
+        TransferError::Store(error) => Err(Fail::Store(error)),
+        TransferError::Gap { .. } | TransferError::PastHonoured { .. } | TransferError::Nothing | TransferError::Fork => Ok(()),
+        _ => Err(Fail::Peer(CloseCode::Protocol)),
+    }
+}
