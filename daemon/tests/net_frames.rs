@@ -259,6 +259,22 @@ async fn a_transfer_ends_with_its_connection() {
 }
 
 #[tokio::test]
+async fn a_close_in_the_middle_of_a_transfer_is_not_taken_for_a_fault() {
+    let (a, mut b, at_a, at_b) = connected_pair().await;
+    // Larger than the window of a stream, so that it cannot have been written whole when the connection closes.
+    a.net.send_journal(at_a, std::iter::repeat_with(|| frame(1, limits::FRAME_SEGMENT)));
+    let NetEvent::Transfer { .. } = b.next().await else { panic!() };
+    (0..8).for_each(|number| a.net.send(at_a, frame(number, limits::FRAME_CONTROL)));
+    a.net.close(at_a, CloseCode::Revoked, LINGER);
+    loop {
+        match b.next().await {
+            NetEvent::Transfer { .. } | NetEvent::Received { .. } => {}
+            end => return assert_ended(&end, at_b, Some(CloseCode::Revoked)),
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_oversized_segment_ends_the_connection() {
     let (mut a, mut b, at_a, at_b) = connected_pair().await;
     a.net.send_journal(at_a, std::iter::once(frame(1, limits::FRAME_SEGMENT + 1)));

@@ -62,7 +62,7 @@ pub(super) async fn all(shared: Arc<Shared>, endpoint: Endpoint, gate: Gate, doo
 /// Lets an attempt on, or spends as little as possible on it.
 fn judge(shared: &Shared, gate: &Gate, incoming: Incoming) -> Option<(Incoming, Permit)> {
     let source = incoming.remote_address().ip();
-    if shared.registry.len() >= limits::CONNECTIONS {
+    if shared.registry.peers() >= limits::CONNECTIONS {
         incoming.ignore();
         return None;
     }

@@ -96,9 +96,9 @@ impl Registry {
         tokio::spawn(task.run(self.clone(), live, announce(name)));
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.handles().len()
+    /// How many there are, strangers aside: those have a cap of their own.
+    pub(super) fn peers(&self) -> usize {
+        self.handles().values().filter(|handle| !handle.stranger).count()
     }
 
     /// Queues a frame. A connection that has ended takes none: the event that says so is on its way.

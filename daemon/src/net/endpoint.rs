@@ -184,8 +184,8 @@ impl Net {
 
     /// Closes everything with [`CloseCode::ShuttingDown`], and waits until the peers were told.
     pub async fn shutdown(&self) {
-        self.close_linking();
         let mut endpoints = self.0.registry.endpoints();
+        self.close_linking();
         endpoints.push(self.0.endpoint.clone());
         let code = CloseCode::ShuttingDown;
         endpoints.iter().for_each(|endpoint| endpoint.close(quic::number(code), code.text().as_bytes()));
