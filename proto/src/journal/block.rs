@@ -155,7 +155,7 @@ pub(crate) fn peaks_at(
     for block in tables::blocks(store, index, 0, at / BLOCK)? {
         peaks.push_noting(SEGMENT_LEVEL, block.hash, |_, _| ());
     }
-    if at % BLOCK == 0 {
+    if at.is_multiple_of(BLOCK) {
         return Ok(Some(peaks));
     }
     let block = Block::load(store, index, journal, size, at / BLOCK)?;

@@ -111,6 +111,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
         #[test]
         fn a_head_is_believed_as_signed_and_in_no_other_byte(seed: u64, size: u64, root: [u8; 32], generation: u32) {
             let identity = Identity::random(&mut ChaCha20Rng::seed_from_u64(seed));

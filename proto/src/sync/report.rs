@@ -197,6 +197,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
         #[test]
         fn a_report_is_believed_as_signed_and_in_no_other_byte(
             seed: u64, authors in prop::collection::btree_set(any::<u8>(), 0..30), counter: u64, grease: [u8; 4],

@@ -189,7 +189,7 @@ impl Source {
 
     fn begin(&self, store: &dyn Read, from: u64, level: u8) -> Result<Option<u64>, StoreError> {
         let to = segment_end(from, SEGMENT_LEVEL, self.end);
-        if from % BLOCK == 0 && level == SEGMENT_LEVEL && to % BLOCK == 0 {
+        if level == SEGMENT_LEVEL && from.is_multiple_of(BLOCK) && to.is_multiple_of(BLOCK) {
             return Ok(Some(from));
         }
         Ok(self.block(store, from / BLOCK)?.begin(from, to, level))
