@@ -62,7 +62,11 @@ impl Keys {
         match dir.read(IDENTITY, IDENTITY_KIND)? {
             Some(sealed) => load(&dir, &sealed),
             None if dir.has(KEY)? || dir.has(STORE)? => Err(KeyError::IdentityMissing(dir.path(IDENTITY))),
-            None => Self::fresh(entropy).switch(&dir, entropy),
+            None => {
+                let keys = Self::fresh(entropy);
+                keys.write(&dir, entropy)?;
+                Ok(keys)
+            }
         }
     }
 
@@ -70,31 +74,41 @@ impl Keys {
     /// is how secrets are erased.
     ///
     /// # Errors
-    /// [`KeyError`]. It is then not known which key stands: load the keys again.
+    /// [`KeyError`]. These are then the keys that stand, the old or the new ones; but the old store key
+    /// may still be on the disk, so this should be done again.
     pub fn replace_store_key(&mut self, dir: &Path, entropy: Entropy<'_>) -> Result<(), KeyError> {
-        let store_key = Secret::random(entropy);
-        *self = Self { store_key, identity: self.identity.clone() }.switch(&Dir::new(dir), entropy)?;
-        Ok(())
+        let next = Self { store_key: Secret::random(entropy), identity: self.identity.clone() };
+        self.become_these(next, &Dir::new(dir), entropy)
     }
 
     /// A new store key and a new identity: a device that was revoked or left links again as another.
     ///
     /// # Errors
-    /// [`KeyError`]. It is then not known which keys stand: load them again.
-    pub fn reset(dir: &Path, entropy: Entropy<'_>) -> Result<Self, KeyError> {
-        Self::fresh(entropy).switch(&Dir::new(dir), entropy)
+    /// As [`replace_store_key`](Self::replace_store_key).
+    pub fn reset(&mut self, dir: &Path, entropy: Entropy<'_>) -> Result<(), KeyError> {
+        self.become_these(Self::fresh(entropy), &Dir::new(dir), entropy)
     }
 
     fn fresh(entropy: Entropy<'_>) -> Self {
         Self { store_key: Secret::random(entropy), identity: Identity::random(entropy) }
     }
 
+    /// Writes `next`, and becomes it if the files say so: an error may come after the point of no return.
+    fn become_these(&mut self, next: Self, dir: &Dir<'_>, entropy: Entropy<'_>) -> Result<(), KeyError> {
+        let written = next.write(dir, entropy);
+        let stands =
+            || dir.read(IDENTITY, IDENTITY_KIND).ok().flatten().and_then(|bytes| seeds(&next.store_key, &bytes));
+        if written.is_ok() || stands().is_some() {
+            *self = next;
+        }
+        written
+    }
+
     /// Makes these the keys in `dir`, or leaves those that were there.
-    fn switch(self, dir: &Dir<'_>, entropy: Entropy<'_>) -> Result<Self, KeyError> {
+    fn write(&self, dir: &Dir<'_>, entropy: Entropy<'_>) -> Result<(), KeyError> {
         dir.write(KEY_NEW, KEY_KIND, &self.store_key.0)?;
-        dir.write(IDENTITY, IDENTITY_KIND, &sealed(&self, entropy))?;
-        settle(dir)?;
-        Ok(self)
+        dir.write(IDENTITY, IDENTITY_KIND, &sealed(self, entropy))?;
+        settle(dir)
     }
 }
 
@@ -133,10 +147,14 @@ fn sealed(keys: &Keys, entropy: Entropy<'_>) -> Vec<u8> {
 }
 
 fn opened(store_key: Secret, sealed: &[u8]) -> Option<Keys> {
-    let seeds = open(&store_key, &aad(), sealed)?;
+    let seeds = seeds(&store_key, sealed)?;
     let (signing, hpke) = seeds.split_first_chunk::<32>()?;
     let identity = Identity::from_seeds(&Secret(*signing), &Secret(*hpke.first_chunk()?));
     Some(Keys { store_key, identity })
+}
+
+fn seeds(store_key: &Secret, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    open(store_key, &aad(), sealed)
 }
 
 fn aad() -> Vec<u8> {
