@@ -1,7 +1,7 @@
 //! The disk stops at every barrier and at every write, and loses what it may: what was acknowledged
 //! is there afterwards, and what was not is there whole or not at all.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what fails")]
 
 use std::io::ErrorKind;
 
