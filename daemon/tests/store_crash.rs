@@ -10,7 +10,7 @@ use kinlink_daemon::store::{CommitError, Db};
 use kinlink_proto::store::{MemoryStore, Read, Row, Store, StoreError, Table, prefix_end};
 
 /// Commits of the workload: enough to free pages, use them again and make the file grow.
-const COMMITS: u32 = 8;
+const COMMITS: u32 = 6;
 
 fn seed() -> u64 {
     let seed = std::env::var("KINLINK_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);

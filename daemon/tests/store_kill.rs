@@ -93,7 +93,8 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        let done = Command::new("umount").arg(&self.0).status();
+        // Lazily: a child that the other test is starting holds our files open until it runs.
+        let done = Command::new("umount").arg("--lazy").arg(&self.0).status();
         assert!(done.is_ok_and(|status| status.success()), "{} stays mounted", self.0.display());
     }
 }
