@@ -3,6 +3,7 @@
 
 mod net_support;
 
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -178,6 +179,33 @@ async fn a_stopping_device_says_so() {
     let (mut a, b, at_a, _) = connected_pair().await;
     b.net.shutdown().await;
     assert_ended(&a.next().await, at_a, Some(CloseCode::ShuttingDown));
+}
+
+#[tokio::test]
+async fn a_device_that_lost_its_state_closes_what_it_knew() {
+    let (mut a, mut b, at_a, at_b) = connected_pair().await;
+    b.net.close_all();
+    assert_ended(&a.next().await, at_a, Some(CloseCode::Internal));
+    assert_ended(&b.next().await, at_b, None);
+    connect(&mut a, &mut b).await;
+}
+
+#[tokio::test]
+async fn a_stopped_device_gives_its_port_back_though_nobody_reads_its_events() {
+    let (mut a, mut b) = (Device::new(1), Device::with_room(2, 1));
+    a.admission.admit([b.id]);
+    b.admission.admit([a.id]);
+    let (at_a, _) = connect(&mut a, &mut b).await;
+    (0..9).for_each(|number| a.net.send(at_a, frame(number, 1)));
+    let port = b.net.port();
+    b.net.shutdown().await;
+    assert_ended(&a.next().await, at_a, Some(CloseCode::ShuttingDown));
+    let free = async {
+        while UdpSocket::bind(("0.0.0.0", port)).is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), free).await.unwrap();
 }
 
 /// Counts what is taken from it, and says when it is dropped.

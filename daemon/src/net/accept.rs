@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kinlink_proto::limits;
 use kinlink_proto::wire::frame::CloseCode;
 use quinn::{Connection, Endpoint, Incoming};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::conn::Live;
@@ -26,6 +26,37 @@ pub(super) enum Door {
     },
 }
 
+/// A socket on which others are let in.
+pub(super) struct Listening {
+    endpoint: Endpoint,
+    accepting: AbortHandle,
+}
+
+impl Listening {
+    pub(super) fn start(shared: &Arc<Shared>, endpoint: Endpoint, gate: Gate, door: Door) -> Self {
+        let task = tokio::spawn(all(shared.clone(), endpoint.clone(), gate, door));
+        Self { endpoint, accepting: task.abort_handle() }
+    }
+
+    /// For dialling from the same port.
+    pub(super) fn endpoint(&self) -> Endpoint {
+        self.endpoint.clone()
+    }
+
+    /// Lets nobody in any more; handshakes under way end, connections stay.
+    pub(super) fn stop(self) {
+        self.endpoint.set_server_config(None);
+        self.accepting.abort();
+    }
+
+    /// As [`Self::stop`], and closes the connections; the endpoint, to wait for them.
+    pub(super) fn close(self, code: CloseCode) -> Endpoint {
+        self.endpoint.close(quic::number(code), code.text().as_bytes());
+        self.accepting.abort();
+        self.endpoint
+    }
+}
+
 /// Why someone who came in was not taken in.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
@@ -38,7 +69,7 @@ enum Refusal {
 }
 
 /// Accepts until the endpoint closes or the task is aborted, which also ends the handshakes under way.
-pub(super) async fn all(shared: Arc<Shared>, endpoint: Endpoint, gate: Gate, door: Door) {
+async fn all(shared: Arc<Shared>, endpoint: Endpoint, gate: Gate, door: Door) {
     let mut handshakes = JoinSet::new();
     loop {
         tokio::select! {

@@ -1,10 +1,14 @@
 //! Who may connect on `kinlink/1`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use kinlink_proto::id::DeviceId;
+use kinlink_proto::limits;
+
+/// Addresses that are remembered: two for each device of the largest account.
+const REMEMBERED: usize = 2 * limits::DEVICES_MAX;
 
 /// The keys that may connect at this moment, and the addresses that worked before. Shared between the task
 /// that owns the roster and the TLS verifiers; cheap to clone. The lock is held for one look-up, never across an await.
@@ -14,7 +18,8 @@ pub struct Admission(Arc<RwLock<State>>);
 #[derive(Debug, Default)]
 struct State {
     devices: BTreeSet<DeviceId>,
-    addresses: BTreeSet<IpAddr>,
+    /// The newest last.
+    addresses: VecDeque<IpAddr>,
 }
 
 impl Admission {
@@ -29,9 +34,15 @@ impl Admission {
         self.write(|state| state.devices = devices.into_iter().collect());
     }
 
-    /// Replaces the addresses that worked before: room is kept for them when strangers flood the port.
-    pub fn remember(&self, addresses: impl IntoIterator<Item = IpAddr>) {
-        self.write(|state| state.addresses = addresses.into_iter().map(|ip| ip.to_canonical()).collect());
+    /// Remembers an address at which a key that may connect was met: room is kept for it when strangers flood the port.
+    pub(super) fn remember(&self, address: IpAddr) {
+        let address = address.to_canonical();
+        self.write(|state| {
+            state.addresses.retain(|known| *known != address);
+            state.addresses.push_back(address);
+            let surplus = state.addresses.len().saturating_sub(REMEMBERED);
+            state.addresses.drain(..surplus);
+        });
     }
 
     /// Whether this key may connect now.
@@ -41,17 +52,33 @@ impl Admission {
     }
 
     /// Whether this address worked before.
-    #[must_use]
-    pub fn knows(&self, address: IpAddr) -> bool {
+    pub(super) fn knows(&self, address: IpAddr) -> bool {
         self.read(|state| state.addresses.contains(&address.to_canonical()))
     }
 
-    // Poisoning cannot leave the sets half-written: each is replaced whole.
+    // A panic between two changes of a write cannot happen, so poisoning leaves nothing half-written.
     fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn write(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn the_newest_addresses_are_remembered() {
+        let admission = Admission::new();
+        let ip = |n: usize| IpAddr::from(Ipv4Addr::from_bits(u32::try_from(n).unwrap()));
+        (0..REMEMBERED).for_each(|n| admission.remember(ip(n)));
+        admission.remember(ip(0));
+        admission.remember(ip(REMEMBERED));
+        assert!(admission.knows(ip(0)) && admission.knows(ip(REMEMBERED)) && !admission.knows(ip(1)));
     }
 }

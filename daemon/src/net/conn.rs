@@ -10,7 +10,7 @@ use std::time::Duration;
 use kinlink_proto::limits;
 use kinlink_proto::wire::frame::{CloseCode, Frame, HEADER};
 use quinn::{Connection, ConnectionError, Endpoint, ReadError, RecvStream, SendStream, WriteError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::event::NetEvent;
@@ -55,6 +55,8 @@ impl Live {
 pub(super) struct Registry {
     handles: Arc<Mutex<BTreeMap<u64, Handle>>>,
     names: Arc<AtomicU64>,
+    /// Tasks that hold a connection.
+    running: Arc<watch::Sender<usize>>,
 }
 
 /// What the owner of the state holds of a connection.
@@ -72,6 +74,11 @@ struct Handle {
 struct Order {
     code: CloseCode,
     linger: Duration,
+}
+
+impl Order {
+    /// When nobody is left to give another.
+    const STOP: Self = Self { code: CloseCode::ShuttingDown, linger: Duration::ZERO };
 }
 
 impl Registry {
@@ -93,7 +100,8 @@ impl Registry {
         };
         self.handles().insert(name, handle);
         let task = Task { name, events, frames, queued, produces, order };
-        tokio::spawn(task.run(self.clone(), live, announce(name)));
+        let running = Running::new(self.running.clone());
+        tokio::spawn(task.run(self.clone(), live, running, announce(name)));
     }
 
     /// How many there are, strangers aside: those have a cap of their own.
@@ -136,6 +144,19 @@ impl Registry {
         self.handles().extract_if(.., |_, handle| handle.stranger).for_each(|(_, handle)| handle.close(code, linger));
     }
 
+    /// Orders all connections to end at once.
+    pub(super) fn close_all(&self, code: CloseCode) {
+        std::mem::take(&mut *self.handles()).into_values().for_each(|handle| handle.close(code, Duration::ZERO));
+    }
+
+    /// Waits until no task holds a connection any more.
+    pub(super) async fn none_running(&self) {
+        let mut running = self.running.subscribe();
+        if running.wait_for(|count| *count == 0).await.is_err() {
+            tracing::debug!("the count of connections is gone"); // It cannot be: this registry holds its sender.
+        }
+    }
+
     /// The sockets that connections use.
     pub(super) fn endpoints(&self) -> Vec<Endpoint> {
         self.handles().values().map(|handle| handle.endpoint.clone()).collect()
@@ -152,6 +173,22 @@ impl Handle {
         if self.end.send(Order { code, linger }).is_err() {
             tracing::debug!("an order to close a connection that has just ended");
         }
+    }
+}
+
+/// One task that holds a connection, until dropped.
+struct Running(Arc<watch::Sender<usize>>);
+
+impl Running {
+    fn new(count: Arc<watch::Sender<usize>>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 
@@ -176,16 +213,24 @@ enum End {
 }
 
 impl Task {
-    async fn run(mut self, registry: Registry, live: Live, announcement: NetEvent) {
-        let mut code = None;
-        if self.tell(announcement).await {
-            code = self.exchange(live).await;
+    async fn run(mut self, registry: Registry, live: Live, running: Running, announcement: NetEvent) {
+        let announced = tokio::select! {
+            biased;
+            _ = &mut self.order => false,
+            told = self.events.send(announcement) => told.is_ok(),
+        };
+        let code = if announced {
+            self.exchange(live).await
         } else {
             quic::close(&live.connection, CloseCode::ShuttingDown);
-        }
+            drop(live);
+            None
+        };
+        drop(running);
         drop(registry.handles().remove(&self.name));
-        let event = NetEvent::Disconnected { conn: self.name, code };
-        self.tell(event).await;
+        if announced && self.events.send(NetEvent::Disconnected { conn: self.name, code }).await.is_err() {
+            tracing::debug!("a connection ended while the daemon was stopping");
+        }
     }
 
     /// Reads and writes until the connection ends; the code that the peer closed with.
@@ -195,7 +240,7 @@ impl Task {
         let mut writing = Writing::new(write_all(&mut send, &mut self.frames, &self.queued));
         let end = tokio::select! {
             biased;
-            order = &mut self.order => End::Ordered(order.unwrap_or(Order { code: CloseCode::ShuttingDown, linger: Duration::ZERO })),
+            order = &mut self.order => End::Ordered(order.unwrap_or(Order::STOP)),
             end = read_control(&connection, &mut recv, max, self.name, &self.events) => end,
             () = transfer::receive(&connection, self.name, &self.events) => End::Fault,
             never = transfer::send(&connection, &mut self.produces) => never,
@@ -214,11 +259,6 @@ impl Task {
         }
         None
     }
-
-    /// Whether anyone still listens.
-    async fn tell(&self, event: NetEvent) -> bool {
-        self.events.send(event).await.is_ok()
-    }
 }
 
 /// Hands frames of the control stream on. What arrived before the peer closed is still handed on.
@@ -233,7 +273,7 @@ async fn read_control(
         match framing::read(stream, max).await {
             Ok(Some(frame)) => {
                 if events.send(NetEvent::Received { conn: name, frame }).await.is_err() {
-                    return End::Ordered(Order { code: CloseCode::ShuttingDown, linger: Duration::ZERO });
+                    return End::Ordered(Order::STOP);
                 }
             }
             // The peer says no more, and closes when it has heard all.

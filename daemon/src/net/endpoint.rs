@@ -12,10 +12,9 @@ use kinlink_proto::wire::address::Address;
 use kinlink_proto::wire::frame::{CloseCode, Frame};
 use quinn::{Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::accept::{self, Door};
+use super::accept::{Door, Listening};
 use super::admission::Admission;
 use super::conn::{Live, Registry};
 use super::dial::{self, DialError};
@@ -30,8 +29,8 @@ use super::tls::{self, Tls, TlsError, Trust};
 const ADDRESSES_EVERY: Duration = Duration::from_secs(10);
 /// How long a linking peer has to acknowledge the last frame when linking closes.
 const LINK_LINGER: Duration = Duration::from_secs(2);
-/// How long peers have to hear that this daemon stops.
-const SHUTDOWN: Duration = Duration::from_secs(2);
+/// How long peers have to hear that this daemon stops: three probe time-outs of a connection that is just being made.
+const SHUTDOWN: Duration = Duration::from_secs(5);
 /// Label of `X` in PROTOCOL.md section 2.
 const EXPORTER_LINK: &[u8] = b"EXPORTER-kinlink-link-1";
 
@@ -61,17 +60,15 @@ pub(super) struct Shared {
     pub(super) admission: Admission,
     pub(super) events: mpsc::Sender<NetEvent>,
     pub(super) registry: Registry,
-    endpoint: Endpoint,
     port: u16,
     gate: Gate,
-    linking: Mutex<Option<Linking>>,
+    /// The socket of `kinlink/1`; `None` after the shutdown.
+    syncing: Slot,
+    /// The linking socket, while it is open.
+    linking: Slot,
 }
 
-/// The open linking socket.
-struct Linking {
-    endpoint: Endpoint,
-    accepting: AbortHandle,
-}
+type Slot = Mutex<Option<Listening>>;
 
 impl Net {
     /// Listens on `port` (0: draws one), IPv6 and IPv4, for the keys that `admission` allows. To be called within a
@@ -92,12 +89,17 @@ impl Net {
             Ok((endpoint(Some(server), socket)?, port))
         });
         let (endpoint, port) = bound.map_err(|source| NetError::Bind { port, source })?;
-        let gate = Gate::default();
-        let registry = Registry::default();
-        let shared =
-            Arc::new(Shared { tls, admission, events, registry, endpoint, port, gate, linking: Mutex::new(None) });
-        let door = Door::Sync;
-        tokio::spawn(accept::all(shared.clone(), shared.endpoint.clone(), shared.gate.clone(), door));
+        let shared = Arc::new(Shared {
+            tls,
+            admission,
+            events,
+            registry: Registry::default(),
+            port,
+            gate: Gate::default(),
+            syncing: Slot::default(),
+            linking: Slot::default(),
+        });
+        *locked(&shared.syncing) = Some(Listening::start(&shared, endpoint, shared.gate.clone(), Door::Sync));
         tokio::spawn(watch_addresses(Arc::downgrade(&shared)));
         Ok(Self(shared))
     }
@@ -150,18 +152,16 @@ impl Net {
         let socket = if anywhere { socket::open(0)? } else { socket::open_link_local()? };
         let addresses = interfaces::usable(&interfaces::locals()?, socket.local_addr()?.port());
         let endpoint = endpoint(Some(server), socket)?;
-        let door = Door::Link { anywhere };
-        let task = tokio::spawn(accept::all(self.0.clone(), endpoint.clone(), Gate::default(), door));
-        *self.0.linking() = Some(Linking { endpoint, accepting: task.abort_handle() });
+        let listening = Listening::start(&self.0, endpoint, Gate::default(), Door::Link { anywhere });
+        *locked(&self.0.linking) = Some(listening);
         Ok(addresses)
     }
 
     /// Closes the linking socket. Peers that linking has not closed yet are closed with
     /// [`CloseCode::PairingClosed`], after what was sent to them has arrived.
     pub fn close_linking(&self) {
-        let Some(Linking { endpoint, accepting }) = self.0.linking().take() else { return };
-        endpoint.set_server_config(None);
-        accepting.abort();
+        let Some(listening) = locked(&self.0.linking).take() else { return };
+        listening.stop();
         self.0.registry.close_strangers(CloseCode::PairingClosed, LINK_LINGER);
     }
 
@@ -182,17 +182,25 @@ impl Net {
         self.0.registry.close(conn, code, linger);
     }
 
-    /// Closes everything with [`CloseCode::ShuttingDown`], and waits until the peers were told.
+    /// Closes every connection with [`CloseCode::Internal`], for when the state behind them is lost. The sockets stay.
+    pub fn close_all(&self) {
+        self.0.registry.close_all(CloseCode::Internal);
+    }
+
+    /// Closes everything with [`CloseCode::ShuttingDown`], waits until the peers were told, and lets go of the sockets. The
+    /// system has the port back moments later.
     pub async fn shutdown(&self) {
         let mut endpoints = self.0.registry.endpoints();
+        self.0.registry.close_all(CloseCode::ShuttingDown);
         self.close_linking();
-        endpoints.push(self.0.endpoint.clone());
-        let code = CloseCode::ShuttingDown;
-        endpoints.iter().for_each(|endpoint| endpoint.close(quic::number(code), code.text().as_bytes()));
+        if let Some(listening) = locked(&self.0.syncing).take() {
+            endpoints.push(listening.close(CloseCode::ShuttingDown));
+        }
         let idle = async {
             for endpoint in &endpoints {
                 endpoint.wait_idle().await;
             }
+            self.0.registry.none_running().await;
         };
         if timeout(SHUTDOWN, idle).await.is_err() {
             tracing::info!("stopping before every peer was told");
@@ -203,13 +211,14 @@ impl Net {
 impl Shared {
     async fn dial(&self, device: DeviceId, addresses: Vec<SocketAddr>) -> Result<(), DialError> {
         let config = quic::client(&self.tls, Protocol::Sync, device).map_err(internal)?;
-        let connection = dial::any(&self.endpoint, &config, addresses).await?;
+        let endpoint = locked(&self.syncing).as_ref().map(Listening::endpoint);
+        let endpoint = endpoint.ok_or_else(|| DialError::new(None, "the network is shut down"))?;
+        let connection = dial::any(&endpoint, &config, addresses).await?;
         if !self.admission.allows(&device) {
             quic::close(&connection, CloseCode::UnknownDevice);
             return Err(DialError::new(None, "it may no longer connect"));
         }
         let control = connection.open_bi().await?;
-        let endpoint = self.endpoint.clone();
         let live = Live { protocol: Protocol::Sync, dialled: true, endpoint, connection, control, permit: None };
         self.connected(live, device);
         Ok(())
@@ -241,6 +250,7 @@ impl Shared {
     /// Takes in a connection on `kinlink/1` of a key that may connect.
     pub(super) fn connected(&self, live: Live, peer: DeviceId) {
         quic::widen(&live.connection);
+        self.admission.remember(live.connection.remote_address().ip());
         let dialled = live.dialled;
         let address = live.connection.remote_address().into();
         self.registry.run(live, self.events.clone(), |conn| NetEvent::Connected { conn, peer, dialled, address });
@@ -263,10 +273,11 @@ impl Shared {
             tracing::debug!("a network event while the daemon is stopping");
         }
     }
+}
 
-    fn linking(&self) -> MutexGuard<'_, Option<Linking>> {
-        self.linking.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Poisoning cannot leave a slot half-changed: each change is one assignment.
+fn locked(slot: &Slot) -> MutexGuard<'_, Option<Listening>> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn endpoint(server: Option<ServerConfig>, socket: std::net::UdpSocket) -> io::Result<Endpoint> {
