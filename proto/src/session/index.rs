@@ -28,7 +28,7 @@ const PAGE: usize = 256;
 pub(super) type EntryKey = [u8; ENTRY_KEY];
 
 /// One key of one session: its name, and its values.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) space: Space,
     pub(super) key: Vec<u8>,
@@ -36,7 +36,6 @@ pub(super) struct Entry {
 }
 
 /// Names, seals and opens rows.
-#[derive(Debug)]
 pub(super) struct Index {
     prf: Secret,
     cipher: Secret,

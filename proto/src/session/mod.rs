@@ -79,7 +79,6 @@ pub struct SessionInfo {
 }
 
 /// All sessions of an account: an index over the store, and what lists show in memory.
-#[derive(Debug)]
 pub struct Sessions {
     index: Index,
     account: Option<SessionId>,
@@ -88,6 +87,13 @@ pub struct Sessions {
     update_needed: bool,
     /// Where the next sweep goes on.
     swept: Vec<u8>,
+}
+
+/// Titles and names are the user's: not shown.
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sessions({}, {} unreadable operations)", self.summaries.len(), self.unreadable)
+    }
 }
 
 impl Sessions {

@@ -12,14 +12,13 @@ use crate::time::Wall;
 use crate::wire::{Decode, DecodeError, Encode, Reader, Writer};
 
 /// A live value of a key that is kept in memory; `None` reads as absent.
-#[derive(Clone, Debug, PartialEq, Eq)]
 struct Kept {
     time: Wall,
     value: Option<Vec<u8>>,
 }
 
 /// One session's row.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub(super) struct Summary {
     last_active: Wall,
     kept: BTreeMap<(Space, Vec<u8>), BTreeMap<OpId, Kept>>,

@@ -10,8 +10,8 @@ const DEVICES: usize = 4;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// One of the first three puts, or deletes without a value.
-    Write { device: usize, key: usize, value: Option<u8>, time: u64 },
+    /// One of the first three puts, or deletes without a value. A `terse` writer names only what is live.
+    Write { device: usize, key: usize, value: Option<u8>, time: u64, terse: bool },
     /// A device gets all that another holds of one journal, dropped content as such.
     Sync { from: usize, to: usize, journal: Index },
     /// A device drops what it may.
@@ -20,8 +20,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0..DEVICES - 1, 0usize..2, prop::option::weighted(0.8, any::<u8>()), 0u64..9)
-            .prop_map(|(device, key, value, time)| Step::Write { device, key, value, time }),
+        4 => (0..DEVICES - 1, 0usize..2, prop::option::weighted(0.8, any::<u8>()), 0u64..9, any::<bool>())
+            .prop_map(|(device, key, value, time, terse)| Step::Write { device, key, value, time, terse }),
         6 => (0..DEVICES, 0..DEVICES, any::<Index>()).prop_map(|(from, to, journal)| Step::Sync { from, to, journal }),
         2 => (0..DEVICES, 1usize..5).prop_map(|(device, limit)| Step::Sweep { device, limit }),
     ]
@@ -53,6 +53,17 @@ fn sweep(devices: &mut [Device], at: usize, limit: usize) -> usize {
     sessions.sweep(store, keyring, journals, reported, limit).unwrap()
 }
 
+/// The live operations of a key, and not what they replaced.
+fn live_context(device: &Device, key: &str) -> Vec<Seen> {
+    let index = &device.sessions.index;
+    let entry = index.entry(&device.store, &index.name(SESSION, Space::Entry, key.as_bytes())).unwrap();
+    let live = entry.map(|entry| entry.register.live()).unwrap_or_default();
+    let mut context: Vec<Seen> =
+        live.iter().map(|value| Seen { journal: value.op.journal, number: value.op.number }).collect();
+    context.sort();
+    context
+}
+
 /// What a user sees, but for the time of the last write: a device linked later does not get writes that were replaced.
 fn shown(device: &Device) -> BTreeMap<SessionId, SeenSession> {
     let mut view = device.view();
@@ -73,9 +84,17 @@ proptest! {
         let mut all = BTreeMap::from([(id_of(&record), record)]);
         for step in &steps {
             match *step {
-                Step::Write { device, key, value, time } => {
-                    let value = value.map(|value| value.to_string());
-                    let (op, _) = devices[device].entry(SESSION, ["a", "b"][key], value.as_deref(), time);
+                Step::Write { device, key, value, time, terse } => {
+                    let (key, value) = (["a", "b"][key], value.map(|value| value.to_string()));
+                    let (op, _) = match terse {
+                        false => devices[device].entry(SESSION, key, value.as_deref(), time),
+                        true => {
+                            let context = live_context(&devices[device], key);
+                            let value = value.as_deref().map(str::as_bytes);
+                            let content = Content::new(Space::Entry, Wall(time), key.as_bytes(), context, value);
+                            devices[device].write_raw(EPOCHS[0], SESSION, &content.to_bytes())
+                        }
+                    };
                     all.insert(id_of(&op), op);
                 }
                 Step::Sync { from, to, journal } => {
