@@ -171,13 +171,17 @@ fn a_store_that_is_open_is_not_opened_again() {
 }
 
 #[test]
-fn a_file_that_others_can_read_is_refused_with_the_remedy() {
+fn a_file_of_others_or_one_that_they_can_read_is_refused_with_the_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
     drop(Db::open(&path).unwrap());
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     let said = Db::open(&path).unwrap_err().to_string();
     assert!(said.contains("0644") && said.contains("chmod 600"), "{said}");
+    // Only root can give a file away.
+    if std::os::unix::fs::chown(&path, Some(12345), None).is_ok() {
+        assert!(Db::open(&path).unwrap_err().to_string().contains("belongs to user 12345"));
+    }
 }
 
 #[test]

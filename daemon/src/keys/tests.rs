@@ -189,6 +189,15 @@ fn damaged_foreign_and_exposed_files_are_refused_with_the_remedy() {
 }
 
 #[test]
+fn a_key_of_somebody_else_is_refused() {
+    // Only root can give a file away.
+    if rustix::process::geteuid().is_root() {
+        let said = said(|dir| std::os::unix::fs::chown(dir.join(KEY), Some(12345), None).unwrap());
+        assert!(said.contains("belongs to user 12345") && said.contains("--state-dir"), "{said}");
+    }
+}
+
+#[test]
 fn a_link_in_place_of_a_key_is_not_followed() {
     let said = said(|dir| {
         fs::rename(dir.join(KEY), dir.join("elsewhere")).unwrap();
