@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::evaluate::{Evaluation, Status, evaluate};
+use super::evaluate::{Device, Evaluation, Status, evaluate};
 use super::statement::{Action, Draft, Genesis, Parent, Statement};
 use crate::id::{AccountId, DeviceId, StatementId};
 use crate::key::{self, Entropy, Identity};
@@ -280,13 +280,14 @@ impl Roster {
         self.graph.find(head.id).filter(|index| self.graph.at(*index).reference() == *head)
     }
 
-    /// Whether a statement is void and its author out: nothing that is said later builds upon it.
+    /// Whether a statement is void and its author out: nothing that is said later builds upon it. Void links and revocations go
+    /// on being handed out: the former are to be shown to an owner, and which of several revocations that attack one another
+    /// counts can hang on one that lost.
     fn dead(&self, statement: &Statement) -> bool {
-        self.evaluation.void.contains_key(&statement.id)
-            && self
-                .evaluation
-                .device(statement.author)
-                .is_some_and(|device| matches!(device.status, Status::Revoked | Status::Left))
+        let out = |device: &Device| matches!(device.status, Status::Revoked | Status::Left);
+        !matches!(statement.action, Action::Link(_) | Action::Revoke(_))
+            && self.evaluation.void.contains_key(&statement.id)
+            && self.evaluation.device(statement.author).is_some_and(out)
     }
 
     /// The statements that prove that `device` was revoked (or is suspended), with all that they build upon, parents first.
