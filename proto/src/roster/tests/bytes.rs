@@ -116,7 +116,7 @@ fn what_is_not_known_is_kept_byte_for_byte() {
     for (statement, needed) in [(extended, false), (future, true)] {
         let mut roster = story.roster(0);
         let before = roster.heads();
-        roster.insert(&[statement.bytes.clone()]).unwrap();
+        roster.insert(std::slice::from_ref(&statement.bytes)).unwrap();
         assert_eq!(roster.evaluation().update_needed, needed);
         let relayed: Vec<&[u8]> = roster.missing(&before).into_iter().map(|s| &s.bytes[..]).collect();
         assert_eq!(relayed, [&statement.bytes[..]]);
@@ -202,10 +202,10 @@ fn statements_wait_for_what_they_build_upon() {
     let (first, rest) = story.statements.split_first().unwrap();
     let mut roster = Roster::new();
     for statement in rest.iter().rev() {
-        assert_eq!(roster.insert(&[statement.bytes.clone()]), Ok(vec![]));
+        assert_eq!(roster.insert(std::slice::from_ref(&statement.bytes)), Ok(vec![]));
         assert_eq!(roster.account(), None);
     }
-    assert_eq!(roster.insert(&[first.bytes.clone()]).unwrap().len(), 6);
+    assert_eq!(roster.insert(std::slice::from_ref(&first.bytes)).unwrap().len(), 6);
     assert_eq!(roster.insert(&story.bytes()), Ok(vec![]), "again changes nothing");
 }
 

@@ -55,7 +55,7 @@ fn play(owners: usize, steps: &[Step]) -> Vec<Vec<u8>> {
                     },
                 };
                 let statement = known[author].draft(&all[author], Wall(time as u64), action, &mut rng(time as u64));
-                known[author].insert(&[statement.bytes.clone()]).unwrap();
+                known[author].insert(std::slice::from_ref(&statement.bytes)).unwrap();
                 said.push(statement.bytes);
             }
             Step::Tell { from, to } => tell(&known[from].clone(), &mut known[to]),
