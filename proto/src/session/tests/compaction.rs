@@ -185,6 +185,18 @@ fn a_sweep_goes_on_where_the_last_one_ended() {
 }
 
 #[test]
+fn what_cannot_go_yet_does_not_hold_up_the_rest() {
+    let mut a = pair().remove(0);
+    let ops: Vec<Operation> = ["x", "x", "y", "y", "z", "z"].iter().map(|key| a.put(key, "v", 1)).collect();
+    let newest = id_of(&ops[5]);
+    let reported = |journal, number| OpId { journal, number } == newest;
+    let Device { sessions, store, keyring, journals, .. } = &mut a;
+    let mut sweep = || sessions.sweep(store, keyring, journals, reported, 1).unwrap();
+    assert_eq!([sweep(), sweep(), sweep()], [0, 0, 1]);
+    assert_eq!((live(&a, &ops[0]), live(&a, &ops[2]), live(&a, &ops[4])), (true, true, false));
+}
+
+#[test]
 fn a_tombstone_is_kept_until_its_key_is_written_again() {
     let mut devices = pair();
     let old = devices[0].put("k", "old", 1);

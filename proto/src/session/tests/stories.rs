@@ -182,13 +182,20 @@ fn labels_and_names_come_from_the_account_session() {
     let (labelled, _) = a.entry(account, "label", Some("Ada"), 3);
     b.receive(&labelled);
     assert_eq!(b.sessions.label(), Some("Ada"));
+    let (relabelled, _) = b.entry(account, "label", Some("Ada & Bo"), 1);
+    a.receive(&relabelled);
+    assert_eq!(
+        (a.sessions.label(), b.sessions.label()),
+        (Some("Ada & Bo"), Some("Ada & Bo")),
+        "whatever the clocks say"
+    );
     let (removed, _) = a.entry(account, &key, None, 4);
     b.receive(&removed);
     assert_eq!(b.sessions.device_name(b.id()), None);
     let (other, _) = a.entry(account, "something else", Some("x"), 4);
     assert_eq!(b.receive(&other), None);
     b.sessions = Sessions::load(&b.store, &index_key(), &b.keyring).unwrap();
-    assert_eq!((b.sessions.label(), b.sessions.get(account)), (Some("Ada"), None), "it is not listed");
+    assert_eq!((b.sessions.label(), b.sessions.get(account)), (Some("Ada & Bo"), None), "it is not listed");
 }
 
 #[test]
