@@ -242,6 +242,18 @@ mod tests {
         }
     }
 
+    /// PROTOCOL.md section 7, field by field.
+    #[test]
+    fn header_and_leaf_are_made_of_the_bytes_of_the_protocol() {
+        let journal = JournalId { device: DeviceId([1; 32]), generation: 2 };
+        let header = Header { journal, number: 3, session: SessionId([4; 16]), epoch: EpochId([5; 32]) };
+        let bytes = [&[1, 0x80, 0x20, 1][..], &[1; 32], &2_u32.to_be_bytes(), &3_u64.to_be_bytes(), &[4; 16], &[5; 32]]
+            .concat();
+        assert_eq!(header.to_bytes(), bytes);
+        let operation = Operation { header, ciphertext: b"sealed".to_vec() };
+        assert_eq!(operation.leaf(), sha256(&[&[0], &bytes, sha256(&[b"sealed"]).as_bytes()]));
+    }
+
     proptest! {
         #[test]
         fn a_header_has_one_encoding_of_96_bytes(header in any_header(), at in 0_usize..HEADER, flip in 1_u8..) {
