@@ -1,6 +1,7 @@
 //! Both sides against each other, and against everybody else.
 
 mod attacks;
+mod code;
 mod exchange;
 mod frames;
 mod schedules;
