@@ -1,5 +1,5 @@
 //! What two devices do to each other over loopback.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod net_support;
 
@@ -17,6 +17,7 @@ use net_support::{Device, connect, connected_pair, frame, identity, loopback, pa
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ConnectionError, Endpoint};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 const LINGER: Duration = Duration::from_secs(10);
 
@@ -142,6 +143,13 @@ async fn bare_connection(to: &Device, device: DeviceId) -> (Endpoint, quinn::Con
     (endpoint, connection)
 }
 
+/// What the peer closes a bare connection with.
+async fn close_code(connection: &quinn::Connection) -> CloseCode {
+    let closed = timeout(LINGER, connection.closed()).await.expect("a close in time");
+    let ConnectionError::ApplicationClosed(close) = closed else { panic!("{closed:?}") };
+    CloseCode::from_code(close.error_code.into_inner().try_into().unwrap())
+}
+
 #[tokio::test]
 async fn a_device_removed_between_handshake_and_first_word_is_not_let_in() {
     let (_, mut b) = pair();
@@ -153,8 +161,7 @@ async fn a_device_removed_between_handshake_and_first_word_is_not_let_in() {
     b.admission.admit([]);
     let (mut stream, _recv) = connection.open_bi().await.unwrap();
     stream.write_all(&frame(1, 1).to_bytes()).await.unwrap();
-    let ConnectionError::ApplicationClosed(close) = connection.closed().await else { panic!() };
-    assert_eq!(close.error_code.into_inner(), u64::from(CloseCode::UnknownDevice.code()));
+    assert_eq!(close_code(&connection).await, CloseCode::UnknownDevice);
     b.net.shutdown().await;
     while let Ok(event) = b.events.try_recv() {
         assert!(matches!(event, NetEvent::Addresses(_)), "{event:?}");
@@ -170,8 +177,7 @@ async fn a_frame_cut_short_ends_the_connection() {
     stream.finish().unwrap();
     let at_b = b.connected().await;
     assert_ended(&b.next().await, at_b, None);
-    let ConnectionError::ApplicationClosed(close) = connection.closed().await else { panic!() };
-    assert_eq!(close.error_code.into_inner(), u64::from(CloseCode::Protocol.code()));
+    assert_eq!(close_code(&connection).await, CloseCode::Protocol);
 }
 
 #[tokio::test]
@@ -205,7 +211,7 @@ async fn a_stopped_device_gives_its_port_back_though_nobody_reads_its_events() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), free).await.unwrap();
+    timeout(Duration::from_secs(5), free).await.unwrap();
 }
 
 /// Counts what is taken from it, and says when it is dropped.

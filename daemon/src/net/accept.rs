@@ -1,10 +1,12 @@
 //! Who comes in: address validation, caps, the handshake, and a second look at the roster.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kinlink_proto::limits;
 use kinlink_proto::wire::frame::CloseCode;
-use quinn::{Connection, Endpoint, Incoming};
+use quinn::{Endpoint, Incoming};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
@@ -129,7 +131,7 @@ async fn welcome(
         Refusal::Closed(code)
     };
     let peer = peer_of(&connection).ok_or_else(|| refuse(CloseCode::Protocol))?;
-    check_network(door, &connection).map_err(refuse)?;
+    check_network(door, connection.remote_address().ip()).map_err(refuse)?;
     let control = within(limits::HELLO, connection.accept_bi()).await.map_err(|_| refuse(CloseCode::Protocol))??;
     let live =
         |protocol, permit| Live { protocol, dialled: false, endpoint, connection: connection.clone(), control, permit };
@@ -147,12 +149,31 @@ async fn welcome(
     Ok(())
 }
 
-fn check_network(door: Door, connection: &Connection) -> Result<(), CloseCode> {
+/// Whether this door is open to whoever comes from `source`.
+fn check_network(door: Door, source: IpAddr) -> Result<(), CloseCode> {
     let Door::Link { anywhere: false } = door else { return Ok(()) };
     let locals = interfaces::locals().map_err(|_| CloseCode::Internal)?;
-    if interfaces::on_link(&locals, connection.remote_address().ip()) { Ok(()) } else { Err(CloseCode::NotOnLink) }
+    if interfaces::on_link(&locals, source) { Ok(()) } else { Err(CloseCode::NotOnLink) }
 }
 
-async fn within<T>(limit: std::time::Duration, work: impl IntoFuture<Output = T>) -> Result<T, Refusal> {
+async fn within<T>(limit: Duration, work: impl IntoFuture<Output = T>) -> Result<T, Refusal> {
     timeout(limit, work).await.map_err(|_| Refusal::Deadline)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn linking_is_for_this_network_unless_it_was_opened_to_all() {
+        let near = Ipv4Addr::LOCALHOST.into();
+        let far = Ipv4Addr::new(240, 0, 0, 1).into(); // RFC 1112 section 4: no network has such addresses.
+        let lan = Door::Link { anywhere: false };
+        assert_eq!(check_network(lan, near), Ok(()));
+        assert_eq!(check_network(lan, far), Err(CloseCode::NotOnLink));
+        assert_eq!(check_network(Door::Link { anywhere: true }, far), Ok(()));
+        assert_eq!(check_network(Door::Sync, far), Ok(()));
+    }
 }
