@@ -122,6 +122,9 @@ fn e4_does_not_help_without_a_third_device_or_when_it_knew_better() {
     for applied in ["", "ap B applied rc < rc\n", "ap C applied rc < rc\n", "ap D applied rc < rc rb\n"] {
         Story::tell(&format!("{start}{applied}{void}"));
     }
+    // One that another owner linked meanwhile: it was in when neither was said.
+    let meanwhile = start.replace("rc B", "lg A link G owner\nrc B").replace("< ld", "< lg");
+    Story::tell(&format!("{meanwhile}lf G link F member < lg\nap F applied rc < rc lf\n{void}\n= ap effective"));
     // One that the author linked for the purpose.
     Story::tell(&format!("{start}le B link E member < rc\nap E applied rc < le\n{void}\n= E unconfirmed"));
 }
@@ -312,21 +315,25 @@ fn e6_a_device_that_leaves_twice_has_left() {
 
 #[test]
 fn e6_double_statements_that_rest_on_each_other_count_for_nothing() {
-    // A and B each say two things under one number, one of which builds upon a promotion by the other.
+    // B and C promote each other after both were demoted; each then says something else under that number, which only the
+    // other's promotion allows: either both promotions stand by the other's fall, or neither does.
     Story::tell(
         "ga A genesis
          lb A link B owner
          lc A link C owner
-         ld A link D member
-         le A link E member
-         s1 B role D owner  < le
-         u1 C role E owner  < le
-         d1 D revoke Z      < s1
-         e1 E revoke Z      < u1
-         u2 C link X member < d1
-         s2 B link Y member < e1
-         = s1 void E6
-         = u1 void E6",
+         ld A link D owner
+         dc A role C member < ld
+         db D role B member < ld
+         s1 B role C owner  < dc
+         u1 C role B owner  < db
+         s2 B link X member < u1 dc
+         u2 C link Y member < s1 db
+         = s1 void E5
+         = u1 void E5
+         = s2 void E1
+         = u2 void E1
+         = B linked member
+         = C linked member",
     );
 }
 
