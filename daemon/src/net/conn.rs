@@ -214,21 +214,23 @@ enum End {
 
 impl Task {
     async fn run(mut self, registry: Registry, live: Live, running: Running, announcement: NetEvent) {
-        let announced = tokio::select! {
+        let ended = tokio::select! {
             biased;
-            _ = &mut self.order => false,
-            told = self.events.send(announcement) => told.is_ok(),
+            order = &mut self.order => Some(order.unwrap_or(Order::STOP).code),
+            told = self.events.send(announcement) => told.is_err().then_some(CloseCode::ShuttingDown),
         };
-        let code = if announced {
-            self.exchange(live).await
-        } else {
-            quic::close(&live.connection, CloseCode::ShuttingDown);
-            drop(live);
-            None
+        let code = match ended {
+            None => self.exchange(live).await,
+            // Nobody has heard of it.
+            Some(code) => {
+                quic::close(&live.connection, code);
+                drop(live);
+                None
+            }
         };
         drop(running);
         drop(registry.handles().remove(&self.name));
-        if announced && self.events.send(NetEvent::Disconnected { conn: self.name, code }).await.is_err() {
+        if ended.is_none() && self.events.send(NetEvent::Disconnected { conn: self.name, code }).await.is_err() {
             tracing::debug!("a connection ended while the daemon was stopping");
         }
     }
