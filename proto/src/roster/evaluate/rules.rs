@@ -162,10 +162,9 @@ impl<'g> Rules<'g> {
 
     fn decide(&self, at: usize) -> Verdict {
         self.touched.borrow_mut().clear();
-        let tests: [&dyn Fn() -> Answer; 4] =
-            [&|| self.entitled(at).not(), &|| self.revoked_meanwhile(at), &|| self.equivocated(at), &|| {
-                self.relinks(at)
-            }];
+        let (not_entitled, relinks) = (|| self.entitled(at).not(), || self.relinks(at));
+        let (revoked, equivocated) = (|| self.revoked_meanwhile(at), || self.equivocated(at));
+        let tests: [&dyn Fn() -> Answer; 4] = [&not_entitled, &revoked, &equivocated, &relinks];
         match self.any(tests.into_iter().map(|test| test())) {
             Answer::Yes => Verdict::Void,
             Answer::No => Verdict::Effective,
@@ -175,7 +174,8 @@ impl<'g> Rules<'g> {
 
     /// The open statements that the verdict on `at` depends on.
     pub(super) fn depends_on(&self, at: usize) -> Vec<usize> {
-        debug_assert_eq!(self.decide(at), Verdict::Open, "only an open statement depends on others");
+        let verdict = self.decide(at);
+        debug_assert_eq!(verdict, Verdict::Open, "only an open statement depends on others");
         let mut on = self.touched.take();
         on.sort_unstable();
         on.dedup();
