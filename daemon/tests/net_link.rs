@@ -87,6 +87,15 @@ async fn nothing_listens_once_linking_is_closed() {
 }
 
 #[tokio::test]
+async fn a_new_device_that_stops_says_so() {
+    let (mut s, mut j, port) = strangers();
+    let (at_s, _) = linked(&mut s, &mut j, port).await;
+    j.net.shutdown().await;
+    let NetEvent::Disconnected { conn, code } = s.next().await else { panic!() };
+    assert_eq!((conn, code), (at_s, Some(CloseCode::ShuttingDown)));
+}
+
+#[tokio::test]
 async fn a_new_challenge_has_a_new_socket() {
     let (mut s, mut j, first) = strangers();
     let second = open(&s);
