@@ -118,6 +118,7 @@ fn a_wrong_code_typed_without_a_connection_needs_a_new_one() {
     w.shower.disconnected(1);
     assert!(matches!(w.shower.confirm(w.now, &other_than(&code)), Confirm::Wrong { tries_left: 2, .. }));
     assert_eq!(w.shower.confirm(w.now, &code), Confirm::NotReady);
+    assert_eq!(w.shower.state().stage, ShowerStage::Claimed, "nothing is being agreed on meanwhile");
     w.joiner.disconnected();
     let code = w.reach_code(2, &OTHER_X);
     assert!(matches!(w.shower.confirm(w.now, &code), Confirm::Right { .. }));
