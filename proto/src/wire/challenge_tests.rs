@@ -88,6 +88,22 @@ fn every_altered_character_of_the_qr_is_refused() {
 }
 
 #[test]
+fn a_challenge_has_one_text_only() {
+    let (identity, mut rng) = shower(12);
+    let mut offered = terms(&[]);
+    offered.addresses = vec![Address::Other { kind: 9, value: vec![1] }];
+    let qr = Challenge::sign(&identity, offered, &mut rng).to_qr(&identity);
+    assert!(Challenge::parse(&qr).is_ok());
+    // The last byte of an odd number stands in two characters that have room for more: RFC 9285 section 6.
+    let alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:";
+    let digits: Vec<usize> = qr[qr.len() - 2..].chars().map(|c| alphabet.find(c).unwrap()).collect();
+    let more = digits[0] + 45 * digits[1] + 256;
+    let pair = [more % 45, more / 45].map(|digit| alphabet.as_bytes()[digit]);
+    let other = format!("{}{}", &qr[..qr.len() - 2], std::str::from_utf8(&pair).unwrap());
+    assert_eq!(Challenge::parse(&other), Err(ChallengeError::Damaged), "{other}");
+}
+
+#[test]
 fn truncated_texts_and_trailing_bytes_are_refused() {
     let (identity, mut rng) = shower(5);
     let bytes = Challenge::sign(&identity, terms(&[V4]), &mut rng).to_bytes();
