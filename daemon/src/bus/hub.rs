@@ -1,0 +1,197 @@
+//! Who is connected, what each has asked to hear, and the pairings as their owners last saw them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kinlink_proto::engine::command::{Caller, CallerId, CallerKind, PairingId};
+use kinlink_proto::engine::view::PairingView;
+use tokio::sync::{Notify, OnceCell, mpsc, oneshot};
+use zbus::Message;
+use zbus::names::OwnedUniqueName;
+
+use super::{caller, limits};
+use crate::handle::Core;
+
+/// One client, until it leaves.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// What the core knows it by.
+    pub(super) id: CallerId,
+    /// Its unique name on the bus; none on a link of its own.
+    pub(super) name: Option<OwnedUniqueName>,
+    /// What it may do, once that was looked up.
+    pub(super) kind: OnceCell<CallerKind>,
+    /// Whether it wants the signals of sessions.
+    subscribed: AtomicBool,
+    /// The way to it.
+    pub(super) outbox: Outbox,
+}
+
+impl Client {
+    /// As whom it gives orders: nobody, before it was identified.
+    pub(super) fn caller(&self) -> Caller {
+        Caller { id: self.id, kind: self.kind.get().cloned().unwrap_or_else(caller::unknown) }
+    }
+
+    /// From now on it hears of sessions, or no longer.
+    pub(super) fn subscribe(&self, on: bool) {
+        self.subscribed.store(on, Ordering::Release);
+    }
+
+    fn hears_of(&self, app: &str) -> bool {
+        self.subscribed.load(Ordering::Acquire)
+            && self.kind.get().is_some_and(|kind| caller::may_see_session(kind, app))
+    }
+}
+
+/// What is to be written to a link.
+#[derive(Clone, Debug)]
+pub(super) struct Outbox {
+    queue: mpsc::Sender<Message>,
+    cut: Arc<Notify>,
+}
+
+impl Outbox {
+    /// An empty one, and the end that is written from.
+    pub(super) fn new() -> (Self, mpsc::Receiver<Message>) {
+        let (queue, messages) = mpsc::channel(limits::OUTBOX);
+        (Self { queue, cut: Arc::default() }, messages)
+    }
+
+    /// Puts a message in. A link that leaves it full is cut.
+    pub(super) async fn push(&self, message: Message) {
+        if self.queue.send_timeout(message, limits::UNREAD).await.is_err() {
+            self.cut.notify_one();
+        }
+    }
+
+    /// Puts a message in if there is room.
+    pub(super) fn offer(&self, message: Message) {
+        if self.queue.try_send(message).is_err() {
+            tracing::debug!("a client that does not read was not answered");
+        }
+    }
+
+    /// Waits until the link is to be cut.
+    pub(super) async fn overflow(&self) {
+        self.cut.notified().await;
+    }
+}
+
+/// A connection: the bus with its many clients, or one client.
+#[derive(Debug)]
+struct Link {
+    outbox: Outbox,
+    client: Option<Arc<Client>>,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    last_link: u64,
+    links: BTreeMap<u64, Link>,
+    clients: BTreeMap<CallerId, Arc<Client>>,
+    pairings: BTreeMap<PairingId, (CallerId, PairingView)>,
+}
+
+/// What all links share.
+#[derive(Debug)]
+pub(super) struct Hub {
+    /// The only way to the state.
+    pub(super) core: Core,
+    /// The daemon's user.
+    pub(super) uid: u32,
+    barriers: mpsc::Sender<oneshot::Sender<()>>,
+    registry: Mutex<Registry>,
+}
+
+impl Hub {
+    /// Without anybody. The receiver is for [`super::signals::run`].
+    pub(super) fn new(core: Core) -> (Self, mpsc::Receiver<oneshot::Sender<()>>) {
+        let (barriers, waiting) = mpsc::channel(1);
+        let uid = rustix::process::getuid().as_raw();
+        (Self { core, uid, barriers, registry: Mutex::default() }, waiting)
+    }
+
+    /// Adds a link. Broadcasts on a link with one client reach it only if it may see the account.
+    pub(super) fn connect(&self, outbox: Outbox, client: Option<Arc<Client>>) -> u64 {
+        let mut registry = self.registry();
+        registry.last_link += 1;
+        let link = registry.last_link;
+        registry.links.insert(link, Link { outbox, client });
+        link
+    }
+
+    /// Removes a link.
+    pub(super) fn disconnect(&self, link: u64) {
+        self.registry().links.remove(&link);
+    }
+
+    /// Adds a client that was not seen before.
+    pub(super) fn admit(&self, name: Option<OwnedUniqueName>, kind: Option<CallerKind>, outbox: Outbox) -> Arc<Client> {
+        let kind = OnceCell::new_with(kind);
+        let client = Client { id: self.core.next_caller(), name, kind, subscribed: AtomicBool::new(false), outbox };
+        let client = Arc::new(client);
+        self.registry().clients.insert(client.id, client.clone());
+        client
+    }
+
+    /// Removes a client and what was kept for it.
+    pub(super) fn forget(&self, id: CallerId) {
+        let mut registry = self.registry();
+        registry.clients.remove(&id);
+        registry.pairings.retain(|_, (owner, _)| *owner != id);
+    }
+
+    /// The client `id`, if it is still here.
+    pub(super) fn client(&self, id: CallerId) -> Option<Arc<Client>> {
+        self.registry().clients.get(&id).cloned()
+    }
+
+    /// The ways to everybody who may know of the account's devices.
+    pub(super) fn everybody(&self) -> Vec<Outbox> {
+        let sees = |client: &Arc<Client>| client.kind.get().is_some_and(caller::may_see_account);
+        let registry = self.registry();
+        let links = registry.links.values().filter(|link| link.client.as_ref().is_none_or(sees));
+        links.map(|link| link.outbox.clone()).collect()
+    }
+
+    /// Those who asked to hear of the sessions of `app`, and may.
+    pub(super) fn subscribers(&self, app: &str) -> Vec<Arc<Client>> {
+        self.registry().clients.values().filter(|client| client.hears_of(app)).cloned().collect()
+    }
+
+    /// Keeps a pairing's state until its owner leaves, and returns the one before. Nothing is kept for those who left.
+    pub(super) fn keep(&self, pairing: PairingId, owner: CallerId, view: PairingView) -> Option<PairingView> {
+        let mut registry = self.registry();
+        if !registry.clients.contains_key(&owner) {
+            return None;
+        }
+        registry.pairings.insert(pairing, (owner, view)).map(|(_, before)| before)
+    }
+
+    /// The pairings that are kept for `owner`.
+    pub(super) fn kept(&self, owner: CallerId) -> Vec<(PairingId, PairingView)> {
+        let registry = self.registry();
+        let own = registry.pairings.iter().filter(|(_, (of, _))| *of == owner);
+        own.map(|(pairing, (_, view))| (*pairing, view.clone())).collect()
+    }
+
+    /// All pairings that are kept, with their owners.
+    pub(super) fn all_kept(&self) -> Vec<(PairingId, CallerId)> {
+        self.registry().pairings.iter().map(|(pairing, (owner, _))| (*pairing, *owner)).collect()
+    }
+
+    /// Waits until every event that the core has sent so far is reflected here.
+    pub(super) async fn settle(&self) {
+        let (done, reflected) = oneshot::channel();
+        if self.barriers.send(done).await.is_err() || reflected.await.is_err() {
+            tracing::debug!("the service is stopping: nothing more is reflected");
+        }
+    }
+
+    /// A panic while it was held cannot leave it half changed: each change is one insert or remove.
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

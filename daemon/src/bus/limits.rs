@@ -1,0 +1,32 @@
+//! Limits of the D-Bus service, each with its reason.
+
+use std::time::Duration;
+
+/// Clients of the private socket at once: a person has a handful; a program that leaks connections must not take
+/// all file descriptors.
+pub(super) const PRIVATE_CLIENTS: usize = 64;
+/// Calls of one client under way: what is more is refused, so that no client fills the core's queue.
+pub(super) const CALLS_PER_CLIENT: usize = 64;
+/// Messages waiting to be written to one link: a burst of signals.
+pub(super) const OUTBOX: usize = 512;
+/// How long a link may leave a full outbox unread. Then it is cut: it would hold up everybody else's signals.
+pub(super) const UNREAD: Duration = Duration::from_secs(2);
+/// How long authentication may take: it is four short lines.
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(5);
+/// How long the session bus may take to answer at the start: after that the daemon does without it.
+pub(super) const SESSION_BUS: Duration = Duration::from_secs(10);
+/// How long calls of a client that has left may still take before what it opened ends.
+pub(super) const LAST_CALLS: Duration = Duration::from_secs(1);
+/// Bytes of `.flatpak-info` and of `/proc/PID/cgroup` that are read: both are far shorter.
+pub(super) const SANDBOX_FILE: u64 = 64 * 1024;
+
+/// Bytes of an app's id: the longest D-Bus name.
+pub(super) const APP: usize = 255;
+/// Bytes of a challenge's text with the white space around it.
+pub(super) const CHALLENGE: usize = 16 * 1024;
+/// Bytes of a typed code: six digits, and the spaces that people put between them.
+pub(super) const CODE: usize = 64;
+/// Entries of one page unless set otherwise.
+pub(super) const PAGE_DEFAULT: u32 = 100;
+/// Entries of one page at most.
+pub(super) const PAGE_MAX: u32 = 1000;

@@ -1,0 +1,253 @@
+//! `org.kinlink.Kinlink1.Manager`: the root object.
+
+use std::time::Duration;
+
+use kinlink_proto::dbus::{Error as Name, MANAGER};
+use kinlink_proto::engine::command::{CallerKind, Command, Reply, SessionFilter};
+use kinlink_proto::engine::view::{Standing, View};
+use kinlink_proto::id::SessionId;
+use kinlink_proto::limits as proto;
+use kinlink_proto::time::Wall;
+use kinlink_proto::wire::challenge::Challenge;
+use zbus::{Message, ObjectPath, Variant};
+
+use super::call::{Call, unexpected};
+use super::contract::{Interface, Method, OPTIONS, changing, constant};
+use super::error::Failure;
+use super::objects::{Object, Values, shown, text};
+use super::options::{Options, bounded};
+use super::{caller, limits, session};
+use crate::handle::Facts;
+
+pub(super) static INTERFACE: Interface = Interface {
+    name: MANAGER,
+    methods: &[
+        Method {
+            name: "OpenPairing",
+            takes: &[OPTIONS],
+            gives: &[("pairing", "o"), ("qr_text", "s"), ("text", "s"), ("expires", "t")],
+        },
+        Method { name: "Join", takes: &[("challenge", "s"), OPTIONS], gives: &[("pairing", "o")] },
+        Method { name: "Leave", takes: &[OPTIONS], gives: &[] },
+        Method { name: "RevokeOthers", takes: &[("reason", "s"), OPTIONS], gives: &[("revoked", "ao")] },
+        Method { name: "CreateSession", takes: &[("app", "s"), ("title", "s"), OPTIONS], gives: &[("session", "o")] },
+        Method {
+            name: "ListSessions",
+            takes: &[("filter", "a{sv}")],
+            gives: &[("sessions", "aa{sv}"), ("cursor", "s")],
+        },
+        Method { name: "Subscribe", takes: &[OPTIONS], gives: &[] },
+        Method { name: "Unsubscribe", takes: &[OPTIONS], gives: &[] },
+        Method { name: "Erase", takes: &[OPTIONS], gives: &[] },
+    ],
+    signals: &[],
+    properties: &[
+        constant("Version", "s"),
+        changing("Account", "s"),
+        changing("AccountLabel", "s"),
+        changing("ThisDevice", "o"),
+        changing("DeviceName", "s"),
+        changing("Fingerprint", "s"),
+        changing("RosterHeads", "as"),
+        changing("Epoch", "s"),
+        changing("TwoStep", "b"),
+        changing("PairingOpen", "b"),
+        changing("KeyProtection", "s"),
+        changing("Port", "q"),
+        changing("State", "s"),
+        changing("RevokedBy", "s"),
+        changing("RevokedReason", "s"),
+        changing("RevokedAt", "t"),
+        changing("UpdateNeeded", "b"),
+        changing("Warnings", "as"),
+    ],
+};
+
+/// What an app in a sandbox may read: whether Kinlink works here, and nothing that tells people or devices apart.
+const PUBLIC: [&str; 3] = ["Version", "State", "UpdateNeeded"];
+
+/// The properties.
+pub(super) fn values(facts: &Facts, view: &View) -> Values {
+    let status = &view.status;
+    let revoked = status.revoked.as_ref();
+    let heads = status.heads.iter().map(|(author, number, _)| format!("{author}:{number}")).collect::<Vec<_>>();
+    vec![
+        ("Version", text(facts.version.as_str()).into()),
+        ("Account", shown(status.account.as_ref()).into()),
+        ("AccountLabel", text(status.label.as_str()).into()),
+        ("ThisDevice", Object::Device(status.device).object_path().into()),
+        ("DeviceName", text(status.name.as_str()).into()),
+        ("Fingerprint", status.device.fingerprint().into()),
+        ("RosterHeads", heads.into()),
+        ("Epoch", shown(status.epoch.as_ref()).into()),
+        ("TwoStep", false.into()),
+        ("PairingOpen", status.pairing_open.into()),
+        ("KeyProtection", facts.key_protection.into()),
+        ("Port", facts.port.into()),
+        ("State", state(status.standing).into()),
+        ("RevokedBy", text(revoked.map(|by| by.name.as_str()).unwrap_or_default()).into()),
+        ("RevokedReason", text(revoked.map(|by| by.reason.as_str()).unwrap_or_default()).into()),
+        ("RevokedAt", revoked.map_or(0, |by| by.at.0).into()),
+        ("UpdateNeeded", status.update_needed.into()),
+        ("Warnings", status.warnings.iter().map(|warning| text(warning.as_str())).collect::<Vec<_>>().into()),
+    ]
+}
+
+/// What of `values` a caller of that kind may read.
+pub(super) fn visible(mut values: Values, kind: &CallerKind) -> Values {
+    if !caller::may_see_account(kind) {
+        values.retain(|(name, _)| PUBLIC.contains(name));
+    }
+    values
+}
+
+fn state(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Unlinked => "unlinked",
+        Standing::Linked => "linked",
+        Standing::Pending => "pending",
+        Standing::Revoked => "revoked",
+    }
+}
+
+/// Answers a call of `method`, one of the table's.
+pub(super) async fn call(call: &Call<'_>, method: &'static str) -> Result<Message, Failure> {
+    match method {
+        "OpenPairing" => open_pairing(call).await,
+        "Join" => join(call).await,
+        "Leave" => leave(call).await,
+        "RevokeOthers" => revoke_others(call).await,
+        "CreateSession" => create_session(call).await,
+        "ListSessions" => list_sessions(call).await,
+        "Subscribe" => subscribe(call, true),
+        "Unsubscribe" => subscribe(call, false),
+        "Erase" => {
+            Options(call.args()?).finish()?;
+            call.done(Command::Erase).await
+        }
+        other => Err(Failure::internal(format!("{other} is listed and not answered"))),
+    }
+}
+
+async fn open_pairing(call: &Call<'_>) -> Result<Message, Failure> {
+    let mut options = Options(call.args()?);
+    let timeout = pairing_timeout(options.number("timeout")?)?;
+    let anywhere = options.flag("anywhere")?;
+    let label = options.text("label", proto::NAME_BYTES)?;
+    let name = options.text("name", proto::NAME_BYTES)?;
+    options.finish()?;
+    match call.order(Command::OpenPairing { timeout, anywhere, label, name, addresses: Vec::new() }).await? {
+        Reply::Opened { pairing, qr, text, expires } => {
+            call.reply(&(Object::Pairing(pairing).object_path(), qr, text, expires.0))
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn pairing_timeout(seconds: Option<u32>) -> Result<Duration, Failure> {
+    let timeout = seconds.map_or(proto::CHALLENGE_DEFAULT, |seconds| Duration::from_secs(seconds.into()));
+    let (min, max) = (proto::CHALLENGE_MIN, proto::CHALLENGE_MAX);
+    if (min..=max).contains(&timeout) {
+        return Ok(timeout);
+    }
+    Err(Failure::argument(format!("timeout: from {} to {} seconds", min.as_secs(), max.as_secs())))
+}
+
+async fn join(call: &Call<'_>) -> Result<Message, Failure> {
+    let (challenge, options) = call.args::<(&str, _)>()?;
+    let mut options = Options(options);
+    // A challenge that may be answered from anywhere says so itself: the switch is the shower's.
+    options.flag("anywhere")?;
+    let name = options.text("name", proto::NAME_BYTES)?;
+    options.finish()?;
+    bounded("challenge", challenge, limits::CHALLENGE)?;
+    let bad = |error| Failure::new(Name::BadChallenge, format!("{error}"));
+    let challenge = Challenge::parse(challenge).map_err(bad)?;
+    match call.order(Command::Join { challenge, name }).await? {
+        Reply::Joining(pairing) => call.reply(&Object::Pairing(pairing).object_path()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn leave(call: &Call<'_>) -> Result<Message, Failure> {
+    let mut options = Options(call.args()?);
+    let reason = options.text("reason", proto::REASON_BYTES)?.unwrap_or_default();
+    options.finish()?;
+    call.done(Command::Leave { reason }).await
+}
+
+async fn revoke_others(call: &Call<'_>) -> Result<Message, Failure> {
+    let (reason, options) = call.args::<(String, _)>()?;
+    Options(options).finish()?;
+    bounded("reason", &reason, proto::REASON_BYTES)?;
+    match call.order(Command::RevokeOthers { reason }).await? {
+        Reply::Revoked(devices) => {
+            let paths: Vec<ObjectPath<'_>> = devices.into_iter().map(|id| Object::Device(id).object_path()).collect();
+            call.reply(&paths)
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn create_session(call: &Call<'_>) -> Result<Message, Failure> {
+    let (app, title, options) = call.args::<(String, String, _)>()?;
+    let mut options = Options(options);
+    let expires = Wall(options.time("expires")?.unwrap_or_default());
+    options.finish()?;
+    bounded("app", &app, limits::APP)?;
+    bounded("title", &title, proto::TITLE_BYTES)?;
+    match call.order(Command::CreateSession { app, title, expires }).await? {
+        Reply::Created(session) => call.reply(&Object::Session(session).object_path()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn list_sessions(call: &Call<'_>) -> Result<Message, Failure> {
+    let mut options = Options(call.args()?);
+    let filter = SessionFilter {
+        app: options.text("app", limits::APP)?,
+        device: options.id("device")?,
+        open: open(options.text("state", limits::CODE)?)?,
+        after: cursor(options.text("after", limits::CODE)?)?,
+        limit: page(options.number("limit")?)?,
+    };
+    options.finish()?;
+    match call.order(Command::Sessions(filter)).await? {
+        Reply::Sessions(sessions, more) => {
+            let cursor = shown(sessions.last().filter(|_| more).map(|session| &session.id));
+            let sessions: Vec<std::collections::BTreeMap<&str, Variant<'_>>> =
+                sessions.iter().map(|view| session::listed(view).into_iter().collect()).collect();
+            call.reply(&(sessions, cursor))
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn open(state: Option<String>) -> Result<Option<bool>, Failure> {
+    match state.as_deref() {
+        None | Some("open") => Ok(Some(true)),
+        Some("ended") => Ok(Some(false)),
+        Some("all") => Ok(None),
+        Some(_) => Err(Failure::argument("state: one of open, ended and all")),
+    }
+}
+
+/// The empty cursor is that of the first page.
+fn cursor(after: Option<String>) -> Result<Option<SessionId>, Failure> {
+    let after = after.filter(|after| !after.is_empty()).map(|after| after.parse());
+    after.transpose().map_err(|_| Failure::argument("after: the cursor that the last page came with"))
+}
+
+/// How many entries a page may have.
+pub(super) fn page(limit: Option<u32>) -> Result<usize, Failure> {
+    match limit.unwrap_or(limits::PAGE_DEFAULT) {
+        limit @ 1..=limits::PAGE_MAX => Ok(limit as usize),
+        _ => Err(Failure::argument(format!("limit: from 1 to {}", limits::PAGE_MAX))),
+    }
+}
+
+fn subscribe(call: &Call<'_>, on: bool) -> Result<Message, Failure> {
+    Options(call.args()?).finish()?;
+    call.client.subscribe(on);
+    call.reply(&())
+}
