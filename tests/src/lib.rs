@@ -1,1 +1,3 @@
-//! Whole-system tests.
+//! The harness of the whole-system tests.
+
+pub mod sim;

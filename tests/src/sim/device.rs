@@ -1,0 +1,120 @@
+//! One simulated device: an engine over a disk that keeps what was committed.
+
+use kinlink_proto::engine::io::{Input, Output};
+use kinlink_proto::engine::{Config, Cx, Engine};
+use kinlink_proto::id::RunId;
+use kinlink_proto::key::{self, Identity, Secret};
+use kinlink_proto::store::MemoryStore;
+use kinlink_proto::time::Now;
+use rand_chacha::ChaCha20Rng;
+
+/// Where in a batch the power goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// Before the commit: the batch never happened.
+    Before,
+    /// Behind the commit, before any effect.
+    Behind,
+    /// After so many effects.
+    After(usize),
+}
+
+/// A device, running or not.
+#[derive(Debug)]
+pub struct Device {
+    /// Its place in the world, and the last number of its address.
+    pub index: usize,
+    identity: Identity,
+    store_key: Secret,
+    /// What is on the disk.
+    pub disk: MemoryStore,
+    /// `None` while it is down.
+    pub engine: Option<Engine>,
+    runs: u8,
+}
+
+impl Device {
+    /// A fresh one, not running yet.
+    #[must_use]
+    pub fn new(index: usize, rng: &mut ChaCha20Rng) -> Self {
+        let identity = Identity::random(rng);
+        let store_key = Secret::random(rng);
+        Self { index, identity, store_key, disk: MemoryStore::new(), engine: None, runs: 0 }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> kinlink_proto::id::DeviceId {
+        self.identity.device()
+    }
+
+    /// Starts it over what is on its disk.
+    ///
+    /// # Panics
+    /// If what is on the disk cannot be loaded: an invariant.
+    #[expect(clippy::panic, reason = "a store that cannot be loaded is what the simulation looks for")]
+    pub fn start(&mut self, now: Now, rng: &mut ChaCha20Rng) {
+        self.runs = self.runs.wrapping_add(1);
+        let config = Config {
+            identity: self.identity.clone(),
+            store_key: self.store_key.clone(),
+            run: RunId(key::random(rng)),
+            name: format!("device-{}", self.index),
+            platform: "simulated".to_owned(),
+            devices: 10,
+        };
+        let mut disk = self.disk.clone();
+        let loaded = Engine::load(config, &mut Cx { now, entropy: rng, store: &mut disk });
+        self.disk = disk;
+        self.engine = Some(loaded.unwrap_or_else(|error| panic!("device {} does not load: {error}", self.index)));
+    }
+
+    /// The power goes.
+    pub fn stop(&mut self) {
+        self.engine = None;
+    }
+
+    /// Replaces the store key, as the shell does when the keys are void.
+    ///
+    /// # Panics
+    /// Never: a store in memory does not fail.
+    #[expect(clippy::expect_used, reason = "a store in memory does not fail")]
+    pub fn erase_keys(&mut self, now: Now, rng: &mut ChaCha20Rng) {
+        self.store_key = Secret::random(rng);
+        Engine::keys_erased(&mut self.disk).expect("a store in memory does not fail");
+        self.start(now, rng);
+    }
+
+    /// One batch of one fact: decides, commits, and hands out what is to be done: all of it, and how much of it
+    /// is done before the power goes.
+    ///
+    /// # Panics
+    /// Never: a store in memory does not fail.
+    #[expect(clippy::expect_used, reason = "a store in memory does not fail")]
+    pub fn take(
+        &mut self,
+        now: Now,
+        rng: &mut ChaCha20Rng,
+        input: Input,
+        crash: Option<Crash>,
+    ) -> (Vec<Output>, usize) {
+        let Some(engine) = self.engine.as_mut() else { return (Vec::new(), 0) };
+        let mut txn = self.disk.clone();
+        let mut cx = Cx { now, entropy: rng, store: &mut txn };
+        engine.handle(&mut cx, input).expect("a store in memory does not fail");
+        engine.settle(&mut cx).expect("a store in memory does not fail");
+        if crash == Some(Crash::Before) {
+            self.stop();
+            return (Vec::new(), 0);
+        }
+        self.disk = txn;
+        let outputs: Vec<Output> = std::iter::from_fn(|| engine.poll()).collect();
+        let done = match crash {
+            None => return (outputs, usize::MAX),
+            Some(Crash::After(count)) => count,
+            Some(_) => 0,
+        };
+        self.stop();
+        (outputs, done)
+    }
+}

@@ -1,0 +1,220 @@
+//! What must hold, always and at rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kinlink_proto::engine::Engine;
+use kinlink_proto::id::DeviceId;
+use kinlink_proto::roster::Status;
+use kinlink_proto::store::{Read, Table};
+use kinlink_proto::wire::frame::Frame;
+use kinlink_proto::wire::message::kind;
+
+use super::world::World;
+
+/// Holds after every step.
+///
+/// # Errors
+/// What does not.
+pub fn always(world: &World) -> Result<(), String> {
+    same_statements_same_result(world)?;
+    for device in &world.devices {
+        let Some(engine) = &device.engine else { continue };
+        out_means_no_keys(world, engine, device.index)?;
+        only_confirmed_devices_are_linked(world, engine)?;
+        nobody_knows_more_of_a_journal_than_its_author(world, engine)?;
+    }
+    Ok(())
+}
+
+fn engines(world: &World) -> impl Iterator<Item = (usize, &Engine)> {
+    world.devices.iter().filter_map(|device| device.engine.as_ref().map(|engine| (device.index, engine)))
+}
+
+/// Evaluation is a function of the set of statements.
+fn same_statements_same_result(world: &World) -> Result<(), String> {
+    let mut seen: BTreeMap<BTreeSet<_>, (usize, &Engine)> = BTreeMap::new();
+    for (at, engine) in engines(world) {
+        let set: BTreeSet<_> = engine.roster().statements().map(|statement| statement.id).collect();
+        match seen.get(&set) {
+            Some((other, known)) if known.roster().evaluation() != engine.roster().evaluation() => {
+                return Err(format!("devices {other} and {at} hold the same statements and see another roster"));
+            }
+            _ => {
+                seen.insert(set, (at, engine));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A device that knows that it is out holds no key, in memory or on disk.
+fn out_means_no_keys(world: &World, engine: &Engine, at: usize) -> Result<(), String> {
+    let status = engine.roster().evaluation().device(engine.device()).map(|device| device.status);
+    if !matches!(status, Some(Status::Revoked | Status::Left)) {
+        return Ok(());
+    }
+    let stored = world.devices[at].disk.range(Table::Secrets, &[], &[u8::MAX; 40], 1).map_err(|error| error.to_string())?;
+    if engine.epochs().next().is_some() || !stored.is_empty() {
+        return Err(format!("device {at} is out and still holds keys"));
+    }
+    Ok(())
+}
+
+/// Nobody is in but the first device and those whose code was typed.
+fn only_confirmed_devices_are_linked(world: &World, engine: &Engine) -> Result<(), String> {
+    for device in engine.roster().evaluation().linked() {
+        let first = device.linked_by == device.id;
+        if !first && !world.model.confirmed.contains(&device.id) {
+            return Err(format!("{:?} is linked though nobody typed its code", device.id));
+        }
+    }
+    Ok(())
+}
+
+/// What another device holds of a journal was durable at its author: nothing leaves before it is.
+fn nobody_knows_more_of_a_journal_than_its_author(world: &World, engine: &Engine) -> Result<(), String> {
+    for position in engine.journals().vector() {
+        let author = world.devices.iter().filter_map(|device| device.engine.as_ref()).find(|e| e.device() == position.journal.device);
+        let Some(author) = author else { continue };
+        let joined = author.roster().evaluation().is_linked(author.device());
+        if joined && author.journals().size(position.journal) < position.size {
+            return Err(format!("{:?} is held longer than at its author", position.journal));
+        }
+    }
+    Ok(())
+}
+
+/// A device that is out, as the sender knows, is sent its revocation and nothing else.
+pub fn sending(world: &mut World, from: usize, to: Option<usize>, frame: &Frame) {
+    let (Some(to), Some(engine)) = (to, &world.devices[from].engine) else { return };
+    let peer = world.devices[to].id();
+    let status = engine.roster().evaluation().device(peer).map(|device| device.status);
+    let out = matches!(status, Some(Status::Revoked | Status::Left));
+    let own = engine.roster().evaluation().device(engine.device()).map(|device| device.status);
+    let linking = frame.kind < kind::HELLO;
+    if out && own == Some(Status::Linked) && frame.kind != kind::REVOKED && !linking {
+        world.broken = Some(format!("device {from} sends {frame:?} to {to}, which is out"));
+    }
+}
+
+/// Holds once everything was healed and time has passed.
+///
+/// # Errors
+/// What does not.
+pub fn at_rest(world: &mut World) -> Result<(), String> {
+    let linked = agreed_members(world)?;
+    everyone_out_knows(world, &linked)?;
+    same_journals(world, &linked)?;
+    same_values(world, &linked)?;
+    sessions_end_everywhere(world, &linked)
+}
+
+/// The devices that are in, which all agree on that.
+fn agreed_members(world: &World) -> Result<Vec<usize>, String> {
+    let Some(account) = world.account else { return Ok(Vec::new()) };
+    let inside = |engine: &Engine| engine.roster().account() == Some(account) && engine.roster().evaluation().is_linked(engine.device());
+    let members: Vec<usize> = engines(world).filter(|(_, engine)| inside(engine)).map(|(at, _)| at).collect();
+    let ids: BTreeSet<DeviceId> = members.iter().map(|at| world.devices[*at].id()).collect();
+    for (at, engine) in engines(world).filter(|(at, _)| members.contains(at)) {
+        let theirs: BTreeSet<DeviceId> = engine.roster().evaluation().linked().map(|device| device.id).collect();
+        let present: BTreeSet<DeviceId> =
+            theirs.iter().copied().filter(|id| world.devices.iter().any(|device| device.id() == *id)).collect();
+        if present != ids {
+            return Err(format!("device {at} sees {present:?} linked, but {ids:?} see themselves in"));
+        }
+    }
+    Ok(members)
+}
+
+/// Who was put out has heard of it: everybody could reach everybody.
+fn everyone_out_knows(world: &World, linked: &[usize]) -> Result<(), String> {
+    let Some(engine) = linked.first().and_then(|at| world.devices[*at].engine.as_ref()) else { return Ok(()) };
+    for device in engine.roster().evaluation().devices.values().filter(|device| device.status == Status::Revoked) {
+        let own = world.devices.iter().filter_map(|d| d.engine.as_ref()).find(|e| e.device() == device.id);
+        let knows = |engine: &Engine| engine.roster().evaluation().device(device.id).is_none_or(|d| d.status != Status::Linked);
+        if own.is_some_and(|own| !knows(own)) {
+            return Err(format!("{:?} was revoked and has not heard of it", device.id));
+        }
+    }
+    Ok(())
+}
+
+fn same_journals(world: &World, linked: &[usize]) -> Result<(), String> {
+    let vectors: Vec<_> = linked
+        .iter()
+        .filter_map(|at| world.devices[*at].engine.as_ref().map(|engine| (*at, engine)))
+        .map(|(at, engine)| (at, engine.journals().vector().into_iter().filter(|p| p.size > 0).map(|p| (p.journal, p.size, p.root)).collect::<Vec<_>>()))
+        .collect();
+    for pair in vectors.windows(2) {
+        if pair[0].1 != pair[1].1 {
+            return Err(format!("devices {} and {} hold other journals: {:?} and {:?}", pair[0].0, pair[1].0, pair[0].1, pair[1].1));
+        }
+    }
+    Ok(())
+}
+
+/// No write is lost: what nobody replaced is readable everywhere, and what was replaced is not.
+fn same_values(world: &mut World, linked: &[usize]) -> Result<(), String> {
+    let Some(first) = linked.first() else { return Ok(()) };
+    let Some(engine) = world.devices[*first].engine.as_ref() else { return Ok(()) };
+    let trusted: BTreeSet<DeviceId> = engine.roster().evaluation().linked().map(|device| device.id).collect();
+    let writes = world.model.writes.clone();
+    let places: BTreeSet<_> = writes.iter().map(|write| (write.session, write.key.clone())).collect();
+    for (session, key) in places {
+        let here: Vec<_> = writes.iter().filter(|write| write.session == session && write.key == key).collect();
+        let covered = |value: &Vec<u8>, by: &dyn Fn(&DeviceId) -> bool| here.iter().any(|w| by(&w.author) && w.covers.contains(value));
+        let must: BTreeSet<Vec<u8>> = here
+            .iter()
+            .filter(|write| trusted.contains(&write.author))
+            .filter_map(|write| write.value.clone())
+            .filter(|value| !covered(value, &|_| true))
+            .collect();
+        let may: BTreeSet<Vec<u8>> = here
+            .iter()
+            .filter_map(|write| write.value.clone())
+            .filter(|value| !covered(value, &|author| trusted.contains(author)))
+            .collect();
+        let mut all = BTreeMap::new();
+        for at in linked {
+            if !world.open_sessions(*at).contains(&session) {
+                continue;
+            }
+            all.insert(*at, world.values(*at, session, &key));
+        }
+        for (at, values) in &all {
+            if !must.is_subset(values) || !values.is_subset(&may) {
+                return Err(format!(
+                    "device {at}, key {}: must {:?}, may {:?}, is {:?}",
+                    String::from_utf8_lossy(&key),
+                    texts(&must),
+                    texts(&may),
+                    texts(values)
+                ));
+            }
+        }
+        let different: BTreeSet<_> = all.values().collect();
+        if different.len() > 1 {
+            return Err(format!("key {}: devices read {all:?}", String::from_utf8_lossy(&key)));
+        }
+    }
+    Ok(())
+}
+
+fn texts(values: &BTreeSet<Vec<u8>>) -> Vec<String> {
+    values.iter().map(|value| String::from_utf8_lossy(value).into_owned()).collect()
+}
+
+fn sessions_end_everywhere(world: &mut World, linked: &[usize]) -> Result<(), String> {
+    let ended: Vec<_> = world.model.ended.clone().into_iter().collect();
+    for at in linked {
+        let open = world.open_sessions(*at);
+        let trusted = world.devices[*at].engine.as_ref().map(|engine| engine.roster().evaluation());
+        let Some(trusted) = trusted else { continue };
+        for (session, by) in &ended {
+            if trusted.is_linked(*by) && open.contains(session) {
+                return Err(format!("device {at} still has a session open that {by:?} ended"));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,417 @@
+//! The world: devices, a network, a clock, and what happens next.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kinlink_proto::engine::command::{Caller, CallerId, CallerKind, Command, CommandId};
+use kinlink_proto::engine::io::{ConnId, Event as Told, Input, Output};
+use kinlink_proto::id::{AccountId, DeviceId};
+use kinlink_proto::sync::transfer::Outgoing;
+use kinlink_proto::time::{Mono, Now, Wall};
+use kinlink_proto::wire::Address;
+use kinlink_proto::wire::frame::CloseCode;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::device::{Crash, Device};
+use super::network::{Arrival, Conn, Event, address, device_at};
+use super::user::{Model, Purpose};
+
+/// What one run is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Fixes everything.
+    pub seed: u64,
+    /// How many things people do.
+    pub acts: usize,
+}
+
+/// An invariant that did not hold.
+#[derive(Debug, thiserror::Error)]
+#[error("seed {seed}, step {step}: {what}\nreplay with: make sim SEED={seed}")]
+pub struct Failure {
+    /// Of the run.
+    pub seed: u64,
+    /// Events before it.
+    pub step: usize,
+    /// What does not hold.
+    pub what: String,
+}
+
+/// Everything there is in one run.
+#[derive(Debug)]
+pub struct World {
+    /// The only source of chance.
+    pub rng: ChaCha20Rng,
+    /// Milliseconds since the beginning.
+    pub now: u64,
+    /// The devices.
+    pub devices: Vec<Device>,
+    /// The account that everybody joins.
+    pub account: Option<AccountId>,
+    /// What was written, by whom, knowing what.
+    pub model: Model,
+    /// Who may connect to each device.
+    pub admitted: Vec<BTreeSet<DeviceId>>,
+    /// Devices whose linking socket is open.
+    pub linking: BTreeSet<usize>,
+    /// Pairs that cannot reach one another.
+    pub cut: BTreeSet<(usize, usize)>,
+    /// Commands under way, and what for.
+    pub commands: BTreeMap<(usize, CommandId), Purpose>,
+    /// Whether devices crash and connections break.
+    pub rough: bool,
+    /// Counts, for [`super::Tally`].
+    pub crashes: usize,
+    /// Connections that broke.
+    pub breaks: usize,
+    /// Frames that arrived.
+    pub frames: usize,
+    conns: BTreeMap<u64, Conn>,
+    queue: BTreeMap<(u64, u64), Event>,
+    sequence: u64,
+    streams: u64,
+    next_command: u64,
+    /// What does not hold, as soon as something does not.
+    pub broken: Option<String>,
+}
+
+/// Runs a plan to its end.
+///
+/// # Errors
+/// The first invariant that does not hold.
+pub fn run(plan: Plan) -> Result<World, Failure> {
+    let mut world = World::new(plan.seed);
+    let mut step = 0;
+    let fail = |step, what| Failure { seed: plan.seed, step, what };
+    for _ in 0..plan.acts {
+        let gap = world.below(4_000);
+        world.later(gap, Event::Act);
+        let until = world.now + gap;
+        step += world.until(until).map_err(|what| fail(step, what))?;
+    }
+    world.heal();
+    let end = world.now + 15 * 60 * 1000;
+    step += world.until(end).map_err(|what| fail(step, what))?;
+    super::invariants::at_rest(&mut world).map_err(|what| fail(step, what))?;
+    Ok(world)
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let count = 2 + usize::try_from(rng.next_u32() % 4).unwrap_or(0);
+        let devices: Vec<Device> = (0..count).map(|index| Device::new(index, &mut rng)).collect();
+        let mut world = Self {
+            rng,
+            now: 0,
+            devices,
+            account: None,
+            model: Model::default(),
+            admitted: vec![BTreeSet::new(); count],
+            linking: BTreeSet::new(),
+            cut: BTreeSet::new(),
+            commands: BTreeMap::new(),
+            rough: true,
+            crashes: 0,
+            breaks: 0,
+            frames: 0,
+            conns: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            sequence: 0,
+            streams: 0,
+            next_command: 0,
+            broken: None,
+        };
+        (0..count).for_each(|index| world.start(index));
+        world
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.rng.next_u64() % bound.max(1)
+    }
+
+    /// Whether something happens that does so `percent` times in a hundred.
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    /// One of several.
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+        let at = usize::try_from(self.below(from.len() as u64)).ok()?;
+        from.get(at).copied()
+    }
+
+    /// Both clocks; those of two devices differ.
+    #[must_use]
+    pub fn clock(&self, device: usize) -> Now {
+        let skew = 10_000 * device as u64;
+        Now { wall: Wall(1_700_000_000_000 + self.now + skew), mono: Mono(self.now) }
+    }
+
+    /// Lets something happen after `delay`.
+    pub fn later(&mut self, delay: u64, event: Event) {
+        self.at(self.now + delay, event);
+    }
+
+    fn at(&mut self, due: u64, event: Event) {
+        self.sequence += 1;
+        self.queue.insert((due, self.sequence), event);
+    }
+
+    /// Lets everything happen that does so until `end`.
+    fn until(&mut self, end: u64) -> Result<usize, String> {
+        let mut steps = 0;
+        while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= end) {
+            let ((due, _), event) = entry.remove_entry();
+            self.now = due;
+            self.happen(event);
+            steps += 1;
+            if let Some(what) = self.broken.take() {
+                return Err(what);
+            }
+            super::invariants::always(self)?;
+        }
+        self.now = end;
+        Ok(steps)
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Act => self.act(),
+            Event::Restart(device) => self.start(device),
+            Event::Tick(device) => self.tick(device),
+            Event::DialFailed(device, peer) => self.input(device, Input::DialFailed { device: peer }),
+            Event::LinkDialFailed(device, pairing) => {
+                self.input(device, Input::LinkDialFailed { pairing, code: None, reason: "no route".to_owned() });
+            }
+            Event::Arrive { conn, to, what } => self.arrive(conn, to, what),
+        }
+    }
+
+    /// Switches a device on.
+    fn start(&mut self, device: usize) {
+        if self.devices[device].engine.is_some() {
+            return;
+        }
+        let now = self.clock(device);
+        self.devices[device].start(now, &mut self.rng);
+        self.input(device, Input::Addresses(vec![address(device, false)]));
+        self.input(device, Input::Started);
+    }
+
+    fn tick(&mut self, device: usize) {
+        let due = self.devices[device].engine.as_ref().and_then(|engine| engine.deadline());
+        if due.is_some_and(|due| due.0 <= self.now) {
+            self.input(device, Input::Tick);
+        }
+    }
+
+    /// Gives a device one fact, and does what it asks for. Sometimes the power goes in between.
+    pub fn input(&mut self, device: usize, input: Input) {
+        let crash = if self.rough && self.chance(1) { self.crash() } else { None };
+        let now = self.clock(device);
+        let (outputs, done) = self.devices[device].take(now, &mut self.rng, input, crash);
+        for (at, output) in outputs.into_iter().enumerate() {
+            if let Output::Reply { id, result } = &output {
+                self.committed(device, *id, result);
+            }
+            if at < done {
+                self.carry_out(device, output);
+            }
+        }
+        if crash.is_some() {
+            self.crashes += 1;
+            self.power_cut(device);
+        }
+        if let Some(due) = self.devices[device].engine.as_ref().and_then(|engine| engine.deadline()) {
+            self.at(due.0.max(self.now), Event::Tick(device));
+        }
+    }
+
+    fn crash(&mut self) -> Option<Crash> {
+        match self.below(4) {
+            0 => Some(Crash::Before),
+            1 => Some(Crash::Behind),
+            n => Some(Crash::After(usize::try_from(n).unwrap_or(1) - 1)),
+        }
+    }
+
+    /// What a device without power leaves behind.
+    pub fn power_cut(&mut self, device: usize) {
+        self.devices[device].stop();
+        self.linking.remove(&device);
+        self.commands.retain(|(owner, _), _| *owner != device);
+        let broken: Vec<u64> = self.conns.iter().filter(|(_, conn)| conn.ends.contains(&device)).map(|(id, _)| *id).collect();
+        broken.into_iter().for_each(|conn| self.break_conn(conn));
+        let delay = 500 + self.below(20_000);
+        self.later(delay, Event::Restart(device));
+    }
+
+    /// A connection breaks: what is under way on it is lost.
+    pub fn break_conn(&mut self, id: u64) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let ends = std::mem::take(&mut conn.ends);
+        self.breaks += usize::from(!ends.is_empty());
+        for to in ends {
+            if self.devices[to].engine.is_some() {
+                let delay = self.below(3_000);
+                self.at(self.now + delay, Event::Arrive { conn: id, to, what: Arrival::Down(None) });
+            }
+        }
+    }
+
+    /// The connections that stand.
+    #[must_use]
+    pub fn standing(&self) -> Vec<u64> {
+        self.conns.iter().filter(|(_, conn)| conn.ends.len() == 2).map(|(id, _)| *id).collect()
+    }
+
+    /// Two devices cannot reach one another any more.
+    pub fn cut(&mut self, a: usize, b: usize) {
+        self.cut.insert((a.min(b), a.max(b)));
+        let between = |conn: &Conn| (conn.dialler.min(conn.acceptor), conn.dialler.max(conn.acceptor)) == (a.min(b), a.max(b));
+        let broken: Vec<u64> = self.conns.iter().filter(|(_, conn)| between(conn)).map(|(id, _)| *id).collect();
+        broken.into_iter().for_each(|conn| self.break_conn(conn));
+    }
+
+    fn reachable(&self, a: usize, b: usize) -> bool {
+        a != b && !self.cut.contains(&(a.min(b), a.max(b))) && self.devices.get(b).is_some_and(|device| device.engine.is_some())
+    }
+
+    /// Everything works from now on.
+    fn heal(&mut self) {
+        self.rough = false;
+        self.cut.clear();
+    }
+
+    /// Gives a command on a device.
+    pub fn command(&mut self, device: usize, command: Command, purpose: Purpose) {
+        if self.devices[device].engine.is_none() {
+            return;
+        }
+        self.next_command += 1;
+        let id = CommandId(self.next_command);
+        self.commands.insert((device, id), purpose);
+        let caller = Caller { id: CallerId(1), kind: CallerKind::User };
+        self.input(device, Input::Command { id, caller, command });
+    }
+
+    fn arrive(&mut self, id: u64, to: usize, what: Arrival) {
+        let Some(conn) = self.conns.get(&id) else { return };
+        let down = matches!(what, Arrival::Down(_));
+        if !down && (!conn.ends.contains(&to) || conn.deaf.contains(&to)) {
+            return;
+        }
+        let (conn_id, peer) = (ConnId(id), self.devices[conn.other(to)].id());
+        let dialled = conn.dialler == to;
+        let input = match (what, conn.link) {
+            (Arrival::Up, None) => Input::Connected { conn: conn_id, peer, dialled, address: address(conn.other(to), false) },
+            (Arrival::Up, Some((pairing, exporter))) => Input::LinkConnected {
+                conn: conn_id,
+                peer,
+                dialled: dialled.then_some(pairing),
+                address: address(conn.other(to), true),
+                exporter,
+            },
+            (Arrival::Frame(frame), _) => {
+                self.frames += 1;
+                if std::env::var_os("SIM_TRACE").is_some() { eprintln!("{} {}->{} {:?}", self.now, conn.other(to), to, frame); }
+                Input::Received { conn: conn_id, frame }
+            }
+            (Arrival::Transfer(stream, frame), _) => Input::Transfer { conn: conn_id, stream, frame },
+            (Arrival::Down(code), _) => Input::Disconnected { conn: conn_id, code },
+        };
+        self.input(to, input);
+    }
+
+    fn send(&mut self, from: usize, id: u64, stream: u64, what: Arrival) {
+        let delay = 1 + self.below(200);
+        let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.ends.contains(&from)) else { return };
+        let to = conn.other(from);
+        let due = conn.arrival(to, stream, self.now + delay);
+        self.at(due, Event::Arrive { conn: id, to, what });
+    }
+
+    fn connect(&mut self, dialler: usize, acceptor: usize, link: Option<kinlink_proto::engine::command::PairingId>) {
+        let exporter = kinlink_proto::key::random(&mut self.rng);
+        self.sequence += 1;
+        let id = self.sequence;
+        self.conns.insert(id, Conn::new(dialler, acceptor, link.map(|pairing| (pairing, exporter))));
+        for end in [dialler, acceptor] {
+            self.send(if end == dialler { acceptor } else { dialler }, id, 0, Arrival::Up);
+        }
+    }
+
+    fn dial(&mut self, from: usize, device: DeviceId, addresses: &[Address]) {
+        let me = self.devices[from].id();
+        let at = addresses.iter().filter_map(|address| device_at(address, false)).find(|at| {
+            self.reachable(from, *at) && self.devices[*at].id() == device && self.admitted[*at].contains(&me)
+        });
+        let delay = 1 + self.below(2_000);
+        match at.filter(|_| self.admitted[from].contains(&device)) {
+            Some(at) => self.connect(from, at, None),
+            None => self.later(delay, Event::DialFailed(from, device)),
+        }
+    }
+
+    fn close(&mut self, from: usize, id: u64, code: CloseCode) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        conn.deaf.insert(from);
+        let to = conn.other(from);
+        let due = conn.drained(to).max(self.now) + 1;
+        self.at(due, Event::Arrive { conn: id, to, what: Arrival::Down(Some(code)) });
+        self.at(due, Event::Arrive { conn: id, to: from, what: Arrival::Down(None) });
+    }
+
+    fn send_journal(&mut self, from: usize, id: u64, journal: kinlink_proto::id::JournalId, at: u64, upto: Option<u64>) {
+        let mut frames = Vec::new();
+        let disk = &self.devices[from].disk;
+        if let Ok(Some(mut outgoing)) = Outgoing::new(disk, journal, at, upto) {
+            while let Ok(Some(frame)) = outgoing.frame(disk) {
+                frames.push(frame);
+            }
+        }
+        self.streams += 1;
+        let stream = self.streams;
+        frames.into_iter().for_each(|frame| self.send(from, id, stream, Arrival::Transfer(stream, frame)));
+    }
+
+    fn carry_out(&mut self, device: usize, output: Output) {
+        match output {
+            Output::Reply { .. } => {}
+            Output::Event(Told::Pairing { pairing, view, .. }) => self.pairing_told(device, pairing, &view),
+            Output::Event(_) => {}
+            Output::Send { conn, frame } => {
+                super::invariants::sending(self, device, self.conns.get(&conn.0).map(|c| c.other(device)), &frame);
+                self.send(device, conn.0, 0, Arrival::Frame(frame));
+            }
+            Output::SendJournal { conn, journal, from, upto } => self.send_journal(device, conn.0, journal, from, upto),
+            Output::Close { conn, code, .. } => self.close(device, conn.0, code),
+            Output::Dial { device: peer, addresses } => self.dial(device, peer, &addresses),
+            Output::DialLink { pairing, addresses, .. } => {
+                let at = addresses.iter().filter_map(|address| device_at(address, true)).find(|at| self.linking.contains(at));
+                match at.filter(|at| self.reachable(device, *at)) {
+                    Some(at) => self.connect(device, at, Some(pairing)),
+                    None => self.later(100, Event::LinkDialFailed(device, pairing)),
+                }
+            }
+            Output::CloseLinking => {
+                self.linking.remove(&device);
+            }
+            Output::Admit(keys) => self.admitted[device] = keys.into_iter().collect(),
+            Output::EraseKeys => {
+                let now = self.clock(device);
+                self.devices[device].erase_keys(now, &mut self.rng);
+                self.input(device, Input::Started);
+            }
+            Output::Reset => {
+                let conns: Vec<u64> = self.conns.iter().filter(|(_, c)| c.ends.contains(&device)).map(|(id, _)| *id).collect();
+                conns.into_iter().for_each(|conn| self.break_conn(conn));
+                self.model.reset(self.devices[device].id());
+                self.devices[device] = Device::new(device, &mut self.rng);
+                self.start(device);
+            }
+        }
+    }
+}
