@@ -1,1 +1,19 @@
-//! kinlinkd.
+//! `kinlinkd`: the I/O around [`kinlink_proto`]: QUIC, storage, D-Bus, and the one task that owns the state.
+//!
+//! [`run`] is the whole program but for its arguments. It is a library so that the tests can take it apart; nothing
+//! else depends on it.
+
+pub mod bus;
+pub mod clock;
+pub mod core;
+pub mod handle;
+pub mod harden;
+pub mod keys;
+pub mod net;
+pub mod paths;
+pub mod platform;
+pub mod store;
+
+mod serve;
+
+pub use serve::{Options, run};

@@ -1,2 +1,48 @@
-//! kinlinkd.
-fn main() {}
+//! `kinlinkd`: links a person's devices and keeps their sessions in sync. One for each user.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Links this user's devices and keeps their sessions in sync, end-to-end encrypted, with no server.
+///
+/// Starts with no configuration. Control it with kinctl.
+#[derive(Debug, Parser)]
+#[command(name = "kinlinkd", version)]
+struct Args {
+    /// Where keys and data are kept [default: $XDG_STATE_HOME/kinlink or ~/.local/state/kinlink]
+    #[arg(long, value_name = "DIR", env = "KINLINK_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// Where the private bus socket is [default: $XDG_RUNTIME_DIR/kinlink]
+    #[arg(long, value_name = "DIR", env = "KINLINK_RUNTIME_DIR")]
+    runtime_dir: Option<PathBuf>,
+    /// The UDP port to listen on [default: the one of the last run, at first a free one]
+    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+    port: u16,
+    /// Do not serve the session bus, only the private socket
+    #[arg(long)]
+    no_session_bus: bool,
+    /// This device's name until you give it another [default: the host name]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let options = kinlink_daemon::Options {
+        state_dir: args.state_dir,
+        runtime_dir: args.runtime_dir,
+        port: args.port,
+        session_bus: !args.no_session_bus,
+        name: args.name,
+    };
+    match kinlink_daemon::run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Before and after logging: whoever started the daemon reads standard error.
+            eprintln!("kinlinkd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

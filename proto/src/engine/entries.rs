@@ -12,7 +12,6 @@ use crate::names::clean;
 use crate::session::content::{Content, Space};
 use crate::session::record::{END_KEY, End, RECORD_KEY, Record};
 use crate::session::{Change, ReadError, SessionInfo};
-use crate::store::StoreError;
 use crate::time::Wall;
 use crate::wire::Encode;
 
@@ -207,15 +206,11 @@ impl Engine {
     }
 
     /// Everything that is live in the open sessions, to be written anew in another account.
-    pub(super) fn bring_along(&self, cx: &mut Cx<'_>, sessions: OldSessions) -> Result<super::join::Brought, StoreError> {
+    pub(super) fn bring_along(&self, cx: &mut Cx<'_>, sessions: OldSessions) -> Result<super::join::Brought, Fail> {
         if sessions == OldSessions::Discard {
             return Ok(Vec::new());
         }
-        let all = match self.sessions.export(cx.store, &self.keyring, &self.journals) {
-            Ok(all) => all,
-            Err(ReadError::Store(error)) => return Err(error),
-            Err(_) => Vec::new(),
-        };
+        let all = self.sessions.export(cx.store, &self.keyring, &self.journals).map_err(read_error)?;
         let open = all.into_iter().filter(|item| self.sessions.get(item.session).is_some_and(|info| info.ended.is_none()));
         Ok(open.map(|item| (item.session, item.space, item.key, item.value)).collect())
     }

@@ -142,6 +142,8 @@ impl Engine {
     /// *Pending* is stored before the consent leaves: from then on only the shower's commit decides.
     pub(super) fn accept_offer(&mut self, cx: &mut Cx<'_>, caller: CallerId, pairing: PairingId, sessions: OldSessions) -> Result<Reply, Fail> {
         let (name, platform) = (self.own_name(), self.config.platform.clone());
+        // What cannot be read now could not be brought along later either.
+        self.bring_along(cx, sessions)?;
         let join = self.join.as_mut().filter(|join| join.id == pairing && join.owner == caller);
         let Some(join) = join else { return refuse(ErrorKind::NotFound, "there is no such pairing") };
         let (Some(offer), Some(conn), JoinerStage::Offered) = (&join.offer, join.conn, join.joiner.stage()) else {

@@ -1,0 +1,457 @@
+//! The one task that owns the state: facts in, one transaction for each batch of them, then effects.
+//!
+//! Nothing is answered, sent, cut or announced before the transaction that decided it is durable.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use kinlink_proto::engine::command::{Caller, Command, CommandId, PairingId, Reply};
+use kinlink_proto::engine::error::{CommandError, ErrorKind};
+use kinlink_proto::engine::io::{ConnId, Event, Input, Output};
+use kinlink_proto::engine::view::View;
+use kinlink_proto::engine::{Config, Cx, Engine};
+use kinlink_proto::id::{JournalId, RunId};
+use kinlink_proto::key;
+use kinlink_proto::store::{Read as _, Store as _, StoreError, Table};
+use kinlink_proto::sync::transfer::Outgoing;
+use kinlink_proto::wire::frame::Frame;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::sleep;
+
+use crate::clock::{entropy, now};
+use crate::handle::Job;
+use crate::keys::Keys;
+use crate::net::{Admission, Net, NetEvent};
+use crate::store::{Db, Snapshot};
+
+/// Facts taken into one transaction: enough for a group commit, few enough to answer soon.
+const BATCH: usize = 256;
+/// Network events waiting for the core; a full channel slows the peers down.
+const NET_EVENTS: usize = 64;
+/// The longest sleep: a deadline beyond it is looked at again.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// How often, and how soon, the port is tried again after an endpoint was closed: its tasks end within milliseconds.
+const REBINDS: u32 = 50;
+const REBIND: Duration = Duration::from_millis(10);
+
+type Answer = oneshot::Sender<Result<Reply, CommandError>>;
+
+/// What the core is made from.
+#[derive(Debug)]
+pub struct Setup {
+    /// Where keys and store are.
+    pub state_dir: PathBuf,
+    /// The keys.
+    pub keys: Keys,
+    /// The store.
+    pub db: Db,
+    /// This device's name until its user gives it another.
+    pub name: String,
+    /// What it runs on.
+    pub platform: String,
+    /// The UDP port to listen on; 0 takes the one of the last run, or a fresh one.
+    pub port: u16,
+}
+
+/// Where the core's words go.
+#[derive(Debug)]
+pub struct Ends {
+    /// Orders from the bus.
+    pub jobs: mpsc::Receiver<Job>,
+    /// Snapshots of devices and status.
+    pub view: watch::Sender<Arc<View>>,
+    /// What happened.
+    pub events: broadcast::Sender<Event>,
+}
+
+/// The state and what it acts through.
+pub struct Core {
+    setup: Setup,
+    ends: Ends,
+    engine: Engine,
+    net: Net,
+    admission: Admission,
+    net_tx: mpsc::Sender<NetEvent>,
+    net_rx: mpsc::Receiver<NetEvent>,
+    waiting: BTreeMap<CommandId, Answer>,
+    commands: u64,
+    /// The command that a linking socket was just opened for.
+    opening: Option<CommandId>,
+    run: RunId,
+}
+
+/// What is left to do after the outputs of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    Nothing,
+    Reload,
+    Reset,
+    /// The keys could not be replaced: no more is done with them.
+    Stop,
+}
+
+impl Core {
+    /// Opens the network and loads the engine. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If the port cannot be had or the store cannot be read.
+    pub fn start(mut setup: Setup, ends: Ends) -> anyhow::Result<Self> {
+        if setup.db.snapshot()?.get(Table::Meta, WIPING)?.is_some() {
+            wipe(&mut setup)?;
+        }
+        let port = if setup.port == 0 { remembered_port(&setup.db)? } else { setup.port };
+        let (net_tx, net_rx) = mpsc::channel(NET_EVENTS);
+        let admission = Admission::new();
+        let net = bind(&setup, port, &admission, &net_tx)?;
+        setup.port = net.port();
+        let run = RunId(key::random(&mut entropy()));
+        let engine = load(&setup, run)?;
+        let mut core =
+            Self { setup, ends, engine, net, admission, net_tx, net_rx, waiting: BTreeMap::new(), commands: 0, opening: None, run };
+        core.remember_port()?;
+        Ok(core)
+    }
+
+    /// The UDP port of `kinlink/1`.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.net.port()
+    }
+
+    /// Runs until `stop` is done, then closes the connections.
+    ///
+    /// # Errors
+    /// If the store failed in a way that reopening does not mend.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+        self.take(vec![Input::Started]).await?;
+        loop {
+            let wait = self.until_deadline();
+            let first = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(event) = self.net_rx.recv() => Some(net_fact(event)),
+                Some(job) = self.ends.jobs.recv() => self.job_fact(job),
+                () = sleep(wait) => Some(Input::Tick),
+            };
+            let mut batch: Vec<Input> = first.into_iter().collect();
+            self.fill(&mut batch);
+            self.take(batch).await?;
+        }
+        self.net.shutdown().await;
+        Ok(())
+    }
+
+    fn until_deadline(&self) -> Duration {
+        let wait = self.engine.deadline().map(|due| Duration::from_millis(due.0.saturating_sub(now().mono.0)));
+        wait.unwrap_or(LONGEST).min(LONGEST)
+    }
+
+    /// Takes what else is there already: concurrent writers share a commit.
+    fn fill(&mut self, batch: &mut Vec<Input>) {
+        while batch.len() < BATCH {
+            // A segment is megabytes: what follows it waits for the next batch.
+            if matches!(batch.last(), Some(Input::Transfer { .. })) {
+                return;
+            }
+            let next = if let Ok(event) = self.net_rx.try_recv() {
+                Some(net_fact(event))
+            } else if let Ok(job) = self.ends.jobs.try_recv() {
+                self.job_fact(job)
+            } else {
+                return;
+            };
+            batch.extend(next);
+        }
+    }
+
+    fn job_fact(&mut self, job: Job) -> Option<Input> {
+        match job {
+            Job::CallerGone(caller) => Some(Input::CallerGone(caller)),
+            Job::Command(caller, command, answer) => match self.prepare(command) {
+                Ok(command) => Some(self.command_fact(caller, command, answer)),
+                Err(error) => {
+                    reply(answer, Err(error));
+                    None
+                }
+            },
+        }
+    }
+
+    fn command_fact(&mut self, caller: Caller, command: Command, answer: Answer) -> Input {
+        self.commands += 1;
+        let id = CommandId(self.commands);
+        if matches!(&command, Command::OpenPairing { addresses, .. } if !addresses.is_empty()) {
+            self.opening = Some(id);
+        }
+        self.waiting.insert(id, answer);
+        Input::Command { id, caller, command }
+    }
+
+    /// Opens the linking socket for a challenge that is about to be shown: the challenge names its addresses.
+    fn prepare(&mut self, command: Command) -> Result<Command, CommandError> {
+        let Command::OpenPairing { timeout, anywhere, label, name, .. } = command else { return Ok(command) };
+        // The engine refuses a second challenge; the socket of the first one stays.
+        let addresses = if self.engine.view().status.pairing_open {
+            Vec::new()
+        } else {
+            self.net.open_linking(anywhere).map_err(|error| {
+                CommandError::new(ErrorKind::Unreachable, format!("no socket for linking can be opened: {error}"))
+            })?
+        };
+        Ok(Command::OpenPairing { timeout, anywhere, label, name, addresses })
+    }
+
+    /// One batch: decide, commit, act.
+    async fn take(&mut self, batch: Vec<Input>) -> anyhow::Result<()> {
+        let decided = tokio::task::block_in_place(|| self.decide(batch));
+        let mut after = match decided {
+            Ok(()) => self.act(),
+            Err(error) => self.lost(&error)?,
+        };
+        while after != After::Nothing {
+            match after {
+                After::Reset => self.reset().await?,
+                After::Stop => anyhow::bail!("the keys of this device are void and could not be erased; check the disk and start again"),
+                _ => self.engine = load(&self.setup, self.run)?,
+            }
+            let decided = tokio::task::block_in_place(|| self.decide(vec![Input::Started]));
+            decided.context("the store failed while it was being loaded")?;
+            after = self.act();
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, batch: Vec<Input>) -> Result<(), StoreError> {
+        let mut txn = self.setup.db.begin()?;
+        let mut rng = entropy();
+        let mut cx = Cx { now: now(), entropy: &mut rng, store: &mut txn };
+        for input in batch {
+            self.engine.handle(&mut cx, input)?;
+        }
+        self.engine.settle(&mut cx)?;
+        txn.commit()?;
+        Ok(())
+    }
+
+    /// The transaction is lost, or its fate is not known: reopen, look, and say so to whoever waits.
+    fn lost(&mut self, error: &StoreError) -> anyhow::Result<After> {
+        tracing::error!(%error, "the store failed; opening it again");
+        for (_, answer) in std::mem::take(&mut self.waiting) {
+            let message = format!("{error}; whether it was done is not known, look before you repeat it");
+            reply(answer, Err(CommandError::new(ErrorKind::Storage, message)));
+        }
+        self.setup.db.reopen().context("the store cannot be opened again")?;
+        self.net.close_all();
+        Ok(After::Reload)
+    }
+
+    fn act(&mut self) -> After {
+        let mut after = After::Nothing;
+        while let Some(output) = self.engine.poll() {
+            match self.carry_out(output) {
+                ControlFlow::Continue(()) => {}
+                ControlFlow::Break(next) => after = if after == After::Reset { after } else { next },
+            }
+        }
+        after
+    }
+
+    fn carry_out(&mut self, output: Output) -> ControlFlow<After> {
+        match output {
+            Output::Reply { id, result } => self.answer(id, result),
+            Output::Event(Event::View(view)) => {
+                self.ends.view.send_replace(view);
+            }
+            Output::Event(event) => {
+                // Nobody listening is not an error.
+                if self.ends.events.send(event).is_err() {
+                    tracing::trace!("an event without listeners");
+                }
+            }
+            Output::Send { conn, frame } => self.net.send(conn.0, frame),
+            Output::SendJournal { conn, journal, from, upto } => self.send_journal(conn, journal, from, upto),
+            Output::Close { conn, code, linger } => self.net.close(conn.0, code, linger),
+            Output::Dial { device, addresses } => self.net.dial(device, &addresses),
+            Output::DialLink { pairing, shower, addresses, anywhere } => {
+                self.net.dial_link(pairing.0, shower, &addresses, anywhere);
+            }
+            Output::CloseLinking => self.net.close_linking(),
+            Output::Admit(devices) => self.admission.admit(devices),
+            Output::EraseKeys => return ControlFlow::Break(self.erase_keys()),
+            Output::Reset => return ControlFlow::Break(After::Reset),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn answer(&mut self, id: CommandId, result: Result<Reply, CommandError>) {
+        if self.opening == Some(id) {
+            self.opening = None;
+            if result.is_err() {
+                self.net.close_linking();
+            }
+        }
+        let Some(answer) = self.waiting.remove(&id) else { return };
+        reply(answer, result);
+    }
+
+    fn send_journal(&self, conn: ConnId, journal: JournalId, from: u64, upto: Option<u64>) {
+        let frames = self.setup.db.snapshot().and_then(|snapshot| JournalFrames::new(snapshot, journal, from, upto));
+        match frames {
+            Ok(Some(frames)) => self.net.send_journal(conn.0, frames),
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "a journal cannot be read"),
+        }
+    }
+
+    /// Replaces the store key: what was sealed under the old one is gone for good. If that fails it is done at the next start.
+    fn erase_keys(&mut self) -> After {
+        let replaced = self.setup.keys.replace_store_key(&self.setup.state_dir, &mut entropy());
+        let noted = replaced.map_err(anyhow::Error::from).and_then(|()| {
+            let mut txn = self.setup.db.begin()?;
+            Engine::keys_erased(&mut txn)?;
+            Ok(txn.commit()?)
+        });
+        if let Err(error) = noted {
+            tracing::error!(%error, "the store key could not be replaced; this is tried again at the next start");
+            return After::Stop;
+        }
+        After::Reload
+    }
+
+    /// Wipes the store and starts over as a new device.
+    async fn reset(&mut self) -> anyhow::Result<()> {
+        self.net.shutdown().await;
+        wipe(&mut self.setup)?;
+        self.engine = load(&self.setup, self.run)?;
+        self.net = self.rebind().await?;
+        self.remember_port()
+    }
+
+    /// Listens on the same port with the new identity, once the old endpoint has let go of it.
+    async fn rebind(&self) -> anyhow::Result<Net> {
+        for _ in 0..REBINDS {
+            match Net::bind(&self.setup.keys.identity, self.setup.port, self.admission.clone(), self.net_tx.clone()) {
+                Ok(net) => return Ok(net),
+                Err(error) => tracing::debug!(%error, "the port is not free yet"),
+            }
+            sleep(REBIND).await;
+        }
+        bind(&self.setup, self.setup.port, &self.admission, &self.net_tx)
+    }
+
+    fn remember_port(&mut self) -> anyhow::Result<()> {
+        let mut txn = self.setup.db.begin()?;
+        txn.put(Table::Meta, PORT, &self.setup.port.to_be_bytes())?;
+        Ok(txn.commit()?)
+    }
+}
+
+/// What the network tells, as a fact for the engine.
+fn net_fact(event: NetEvent) -> Input {
+    match event {
+        NetEvent::Connected { conn, peer, dialled, address } => {
+            Input::Connected { conn: ConnId(conn), peer, dialled, address }
+        }
+        NetEvent::LinkConnected { conn, peer, dialled, address, exporter } => {
+            Input::LinkConnected { conn: ConnId(conn), peer, dialled: dialled.map(PairingId), address, exporter }
+        }
+        NetEvent::Received { conn, frame } => Input::Received { conn: ConnId(conn), frame },
+        NetEvent::Transfer { conn, stream, frame } => Input::Transfer { conn: ConnId(conn), stream, frame },
+        NetEvent::Disconnected { conn, code } => Input::Disconnected { conn: ConnId(conn), code },
+        NetEvent::DialFailed { device } => Input::DialFailed { device },
+        NetEvent::LinkDialFailed { pairing, code, reason } => {
+            Input::LinkDialFailed { pairing: PairingId(pairing), code, reason }
+        }
+        NetEvent::Addresses(addresses) => Input::Addresses(addresses),
+    }
+}
+
+/// The frames of a journal, read from a snapshot as fast as the peer takes them.
+struct JournalFrames {
+    snapshot: Snapshot,
+    outgoing: Outgoing,
+}
+
+impl JournalFrames {
+    fn new(snapshot: Snapshot, journal: JournalId, from: u64, upto: Option<u64>) -> Result<Option<Self>, StoreError> {
+        let outgoing = Outgoing::new(&snapshot, journal, from, upto)?;
+        Ok(outgoing.map(|outgoing| Self { snapshot, outgoing }))
+    }
+}
+
+impl Iterator for JournalFrames {
+    type Item = Frame;
+
+    fn next(&mut self) -> Option<Frame> {
+        match self.outgoing.frame(&self.snapshot) {
+            Ok(frame) => frame,
+            Err(error) => {
+                tracing::error!(%error, "a journal cannot be read");
+                None
+            }
+        }
+    }
+}
+
+/// Empties the store and makes fresh keys. A crash in between is finished at the next start: no empty store may be
+/// left with an old, perhaps revoked, identity.
+fn wipe(setup: &mut Setup) -> anyhow::Result<()> {
+    let mut txn = setup.db.begin()?;
+    for table in Table::ALL {
+        txn.clear(table)?;
+    }
+    txn.put(Table::Meta, WIPING, &[])?;
+    txn.commit()?;
+    setup.keys.reset(&setup.state_dir, &mut entropy()).context("no fresh keys can be made")?;
+    let mut txn = setup.db.begin()?;
+    txn.delete(Table::Meta, WIPING)?;
+    Ok(txn.commit()?)
+}
+
+const WIPING: &[u8] = b"wiping";
+const PORT: &[u8] = b"port";
+
+fn remembered_port(db: &Db) -> anyhow::Result<u16> {
+    let bytes = db.snapshot()?.get(Table::Meta, PORT)?;
+    Ok(bytes.and_then(|bytes| <[u8; 2]>::try_from(bytes).ok()).map_or(0, u16::from_be_bytes))
+}
+
+/// Listens on `port`; if that is taken by now and nobody insisted on it, on a fresh one.
+fn bind(setup: &Setup, port: u16, admission: &Admission, events: &mpsc::Sender<NetEvent>) -> anyhow::Result<Net> {
+    let identity = &setup.keys.identity;
+    match Net::bind(identity, port, admission.clone(), events.clone()) {
+        Err(error) if setup.port == 0 && port != 0 => {
+            tracing::warn!(%error, "taking another port");
+            Ok(Net::bind(identity, 0, admission.clone(), events.clone())?)
+        }
+        other => Ok(other?),
+    }
+}
+
+fn load(setup: &Setup, run: RunId) -> anyhow::Result<Engine> {
+    let config = Config {
+        identity: setup.keys.identity.clone(),
+        store_key: setup.keys.store_key.clone(),
+        run,
+        name: setup.name.clone(),
+        platform: setup.platform.clone(),
+        devices: kinlink_proto::limits::DEVICES_DEFAULT,
+    };
+    let mut txn = setup.db.begin()?;
+    let mut rng = entropy();
+    let engine = Engine::load(config, &mut Cx { now: now(), entropy: &mut rng, store: &mut txn })?;
+    txn.commit()?;
+    Ok(engine)
+}
+
+/// A client that did not wait for its answer is not an error.
+fn reply(answer: Answer, result: Result<Reply, CommandError>) {
+    if answer.send(result).is_err() {
+        tracing::debug!("a client left before its answer");
+    }
+}

@@ -1,0 +1,125 @@
+//! The whole program: from arguments to a clean stop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use kinlink_proto::engine::view::View;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{broadcast, mpsc, watch};
+
+use crate::bus::{Bus, BusOptions, Private, SessionBus};
+use crate::core::{Core, Ends, Setup};
+use crate::handle::{self, Facts};
+use crate::keys::Keys;
+use crate::paths::{self, Env, StateLock};
+use crate::store::Db;
+use crate::{clock, harden, platform};
+
+/// Orders that wait for the core; callers behind them wait too.
+const JOBS: usize = 1024;
+/// Events that a slow listener may lag behind; one that lags more is told that it missed some.
+const EVENTS: usize = 4096;
+/// Threads: the core, which blocks while it commits, and one for the network and the bus.
+const THREADS: usize = 2;
+
+/// What the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Where keys and store are.
+    pub state_dir: Option<PathBuf>,
+    /// Where the private socket is.
+    pub runtime_dir: Option<PathBuf>,
+    /// The UDP port; 0 for that of the last run.
+    pub port: u16,
+    /// Whether to serve the session bus.
+    pub session_bus: bool,
+    /// This device's first name.
+    pub name: Option<String>,
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What keeps the daemon from starting, in words that say what to do; or that the store failed for good.
+pub fn run(options: Options) -> anyhow::Result<()> {
+    harden::harden()?;
+    log();
+    let env = Env { state_flag: options.state_dir, runtime_flag: options.runtime_dir, ..Env::of_process() };
+    let (state_dir, runtime_dir) = (env.state_dir()?, env.runtime_dir()?);
+    paths::make_private(&state_dir)?;
+    paths::make_private(&runtime_dir)?;
+    // Held until the end: a second daemon for the same state refuses to start.
+    let _lock = StateLock::take(&state_dir)?;
+    let keys = Keys::load_or_create(&state_dir, &mut clock::entropy())?;
+    let db = Db::open(state_dir.join(paths::STORE))?;
+    let setup = Setup {
+        state_dir,
+        keys,
+        db,
+        name: options.name.unwrap_or_else(platform::host_name),
+        platform: platform::platform(),
+        port: options.port,
+    };
+    let session = if options.session_bus { SessionBus::Default } else { SessionBus::No };
+    let bus = BusOptions { private: Private::Path(runtime_dir.join(paths::BUS)), session };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
+    runtime.block_on(serve(setup, bus))
+}
+
+async fn serve(setup: Setup, bus: BusOptions) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (job_tx, jobs) = mpsc::channel(JOBS);
+    let (view, view_rx) = watch::channel(Arc::new(View::default()));
+    let (events, _) = broadcast::channel(EVENTS);
+    let (stop_tx, stop) = watch::channel(false);
+    let core = Core::start(setup, Ends { jobs, view, events: events.clone() })?;
+    let facts = Facts { version: env!("CARGO_PKG_VERSION").to_owned(), port: core.port(), key_protection: "file" };
+    let mut first_view = view_rx.clone();
+    let core = tokio::spawn(core.run(stop));
+    // The first snapshot says who this device is: nobody is served before.
+    first_view.changed().await.context("the core stopped before it was ready")?;
+    let bus = Bus::start(handle::Core::new(job_tx, view_rx, events, facts), bus).await?;
+    tell_manager(NotifyState::Ready);
+    tracing::info!("ready");
+    let mut core = core;
+    let ended = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        ended = &mut core => Some(ended),
+        () = watchdog() => None,
+    };
+    tell_manager(NotifyState::Stopping);
+    bus.shutdown().await;
+    stop_tx.send_replace(true);
+    match ended {
+        Some(ended) => ended.context("the core failed")?,
+        None => core.await.context("the core failed")?,
+    }
+}
+
+/// Feeds systemd's watchdog, if it watches, from the runtime that everything runs on. Never returns.
+async fn watchdog() {
+    let Some(within) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
+    let mut every = tokio::time::interval(within / 2);
+    loop {
+        every.tick().await;
+        tell_manager(NotifyState::Watchdog);
+    }
+}
+
+/// Without a service manager this does nothing.
+fn tell_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
+}
+
+/// To standard error, where the journal picks it up; `KINLINK_LOG` takes tracing's filter syntax.
+fn log() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("KINLINK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}
