@@ -77,6 +77,8 @@ fn a_history_opens_with_the_secret_of_its_epoch_and_holds_all_others() {
     let mut moved = history.clone();
     moved.epoch = id(2);
     assert_eq!(moved.open(&full), None, "under another epoch");
+    full.insert(id(2), Secret([3; 32]));
+    assert_eq!(moved.open(&full), None, "even of the same secret");
     assert_eq!(seal_history(&newcomer, id(1), &mut rng(1)), None);
     assert!(matches!(History::decode(&bytes[..bytes.len() - 1]), Err(DecodeError::Truncated(1))));
 }

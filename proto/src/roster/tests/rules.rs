@@ -130,6 +130,26 @@ fn e4_does_not_help_without_a_third_device_or_when_it_knew_better() {
 }
 
 #[test]
+fn e4_a_witness_that_is_being_revoked_by_the_target_does_not_help() {
+    // Either B's revocation stands by D's word and voids C's of D, or C's stands and D's word is void: B is being revoked.
+    Story::tell(
+        "ga A genesis
+         lb A link B owner
+         lc A link C owner
+         ld A link D member
+         rb A revoke B   < ld
+         rc B revoke C   < ld
+         rd C revoke D   < ld
+         ap D applied rc < rc
+         = rc void E2
+         = rd effective
+         = B revoked
+         = C linked
+         = D revoked",
+    );
+}
+
+#[test]
 fn e5_two_owners_that_revoke_each_other_are_both_suspended() {
     Story::tell(
         "ga A genesis
@@ -303,6 +323,21 @@ fn e6_nor_can_the_one_that_made_the_revoker_what_it_is() {
 }
 
 #[test]
+fn e6_a_revoker_that_contradicts_itself_is_not_heard() {
+    Story::tell(
+        "ga A genesis
+         lb A link B owner
+         r1 B revoke A
+         r2 B revoke A     < lb
+         x1 A link C owner < ga
+         = r1 void E1
+         = r2 void E1
+         = lb void E6
+         = A linked owner",
+    );
+}
+
+#[test]
 fn e6_a_device_that_leaves_twice_has_left() {
     Story::tell(
         "ga A genesis
@@ -407,23 +442,25 @@ fn e9_a_demotion_takes_what_it_takes_from_what_is_said_after_it() {
 
 #[test]
 fn of_several_revocations_the_highest_position_is_honoured() {
-    let story = Story::tell(
-        "ga A genesis
-         lb A link B owner
-         lc A link C member
-         r1 A revoke C 7 < lc
-         r2 B revoke C 9 < lc
-         lv C revoke C 99 < lc
-         ap B applied r1
-         = C revoked
-         = lv void E2",
-    );
-    let roster = story.roster(2);
-    let device = roster.evaluation().device(identity("C").device()).unwrap();
-    assert_eq!(device.honoured[&1].size, 9, "and what a leaver claims against its revocation is not");
-    assert_eq!(device.revocations, [story.get("r1").id, story.get("r2").id].into());
-    assert_eq!(device.applied_by, ["A", "B"].map(|name| identity(name).device()).into());
-    assert_eq!(device.revocation.as_ref().map(|r| (r.reason_code, r.text.as_str())), Some((1, "why")));
+    for (first, second) in [(9, 7), (7, 9)] {
+        let story = Story::tell(&format!(
+            "ga A genesis
+             lb A link B owner
+             lc A link C member
+             r1 A revoke C {first}  < lc
+             r2 B revoke C {second} < lc
+             lv C revoke C 99 < lc
+             ap B applied r1
+             = C revoked
+             = lv void E2",
+        ));
+        let roster = story.roster(0);
+        let device = roster.evaluation().device(identity("C").device()).unwrap();
+        assert_eq!(device.honoured[&1].size, 9, "and what a leaver claims against its revocation is not");
+        assert_eq!(device.revocations, [story.get("r1").id, story.get("r2").id].into());
+        assert_eq!(device.applied_by, ["A", "B"].map(|name| identity(name).device()).into());
+        assert_eq!(device.revocation.as_ref().map(|r| (r.reason_code, r.text.as_str())), Some((1, "why")));
+    }
 }
 
 #[test]

@@ -42,6 +42,23 @@ fn what_a_thief_said_is_not_handed_on_but_its_revocation_is_with_the_proof() {
 }
 
 #[test]
+fn what_counts_is_handed_on_with_the_void_that_it_builds_upon() {
+    let story = Story::tell(
+        "ga A genesis
+         lb A link B owner
+         lc A link C owner
+         t1 B role A guest
+         t2 B role A guest
+         xc C role A member < t1
+         rb A revoke B      < lc
+         = t1 void E2
+         = xc effective",
+    );
+    let of = |names: &[&str]| names.iter().map(|name| story.get(name).id).collect::<Vec<_>>();
+    assert_eq!(ids(&story.roster(0).missing(&[])), of(&["ga", "lb", "lc", "t1", "xc", "rb"]));
+}
+
+#[test]
 fn the_proof_alone_convinces_the_revoked() {
     let story = Story::tell("ga A genesis\nlb A link B owner\nlc B link C owner\nrb C revoke B\ned C epoch A C");
     let b = identity("B").device();
