@@ -159,8 +159,16 @@ impl Report {
 /// The one place that knows every error of the contract.
 fn daemon(error: Error, message: &str) -> Report {
     let (exit, otherwise, hint) = advice(error);
-    let message = if message.is_empty() { otherwise } else { message };
-    Report { name: Some(error.name()), message: message.to_owned(), hint: hint.to_owned(), exit }
+    let message = if message.is_empty() { otherwise.to_owned() } else { sentence(message) };
+    Report { name: Some(error.name()), message, hint: hint.to_owned(), exit }
+}
+
+/// `text` with a capital and a full stop: the daemon's messages are parts of sentences.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{first}{}{stop}", chars.as_str())
 }
 
 /// Exit code, the message if the daemon gave none, and what to do.
@@ -376,6 +384,8 @@ mod tests {
         let report = Failure::Daemon { error: Error::Expired, message: "It expired 3 s ago.".into() }.report();
         assert_eq!(report.message, "It expired 3 s ago.");
         assert!(report.hint.contains("kinctl link"));
+        let report = Failure::Daemon { error: Error::NotFound, message: "there is no such device".into() }.report();
+        assert_eq!(report.message, "There is no such device.");
     }
 
     #[test]

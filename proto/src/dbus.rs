@@ -94,7 +94,7 @@ errors! {
     NotAllowed,
     /// The challenge is over its time.
     Expired,
-    /// Done before, by this challenge or to this device.
+    /// The challenge has linked a device already.
     AlreadyUsed,
     /// By the user of either side.
     Cancelled,

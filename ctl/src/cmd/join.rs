@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use kinlink_proto::dbus::PAIRINGS;
+use kinlink_proto::dbus::{Error, PAIRINGS};
 use serde_json::json;
 
 use super::Ctx;
@@ -40,9 +40,6 @@ pub(crate) struct Args {
     /// What this device shall be called
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    /// The id of the device that this one is a reinstallation of
-    #[arg(long, value_name = "ID")]
-    replaces: Option<String>,
     /// Let the other device be on another network than this one
     #[arg(long)]
     anywhere: bool,
@@ -72,10 +69,8 @@ impl Sessions {
 impl Args {
     fn options(&self) -> Options<'_> {
         let mut options = Options::from([("anywhere", self.anywhere.into())]);
-        for (name, value) in [("name", &self.name), ("replaces", &self.replaces)] {
-            if let Some(value) = value {
-                options.insert(name, value.as_str().into());
-            }
+        if let Some(name) = &self.name {
+            options.insert("name", name.as_str().into());
         }
         options
     }
@@ -245,10 +240,13 @@ async fn lost(attempt: &mut Attempt) -> Failure {
 
 /// Displays the code, and again whenever it is another.
 async fn display(out: &Output, attempt: &Attempt, pairing: &Pairing, shown: &mut String) -> Result<(), Failure> {
-    let code = attempt.proxy.code(&Options::new()).await?;
-    if code == *shown {
-        return Ok(());
-    }
+    let code = match attempt.proxy.code(&Options::new()).await.map_err(Failure::from) {
+        Ok(code) if code == *shown => return Ok(()),
+        Ok(code) => code,
+        // It went on since its state was read; what it is now is signalled.
+        Err(Failure::Daemon { error: Error::PairingClosed, .. }) => return Ok(()),
+        Err(failure) => return Err(failure),
+    };
     let again = !std::mem::replace(shown, code.clone()).is_empty();
     if out.json {
         return out.json(&json!({"event": "code", "code": code, "tries_left": pairing.tries_left}));
@@ -282,8 +280,8 @@ mod tests {
     use super::*;
 
     fn args(text: &str) -> Args {
-        let (text, image, sessions, name, replaces) = (Some(text.to_owned()), None, None, None, None);
-        Args { text, image, sessions, name, replaces, anywhere: false, yes: false }
+        let (text, image, sessions, name) = (Some(text.to_owned()), None, None, None);
+        Args { text, image, sessions, name, anywhere: false, yes: false }
     }
 
     #[test]
