@@ -1,5 +1,7 @@
 //! Who hears and sees what: on the private socket, and on a bus.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod bus_support;
 
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use kinlink_proto::engine::io::Event;
 use kinlink_proto::engine::view::{PairingState, RevokedBy, View};
 use kinlink_proto::id::SessionId;
 use kinlink_proto::time::Wall;
-use zbus::{MatchRule, Variant, fdo};
+use zbus::{MatchRule, Message, Variant, fdo};
 
 /// Opens pairing 7, which the core has forgotten again when it is asked for it.
 fn opens(_: &Caller, command: &Command) -> Result<Reply, CommandError> {
@@ -228,5 +230,22 @@ async fn callers(mut stage: Stage) {
     let Seen::Command(next, command) = stage.service.next().await else { panic!("no order") };
     assert!(matches!(command, Command::OpenPairing { ref addresses, .. } if addresses.is_empty()), "{command:?}");
     assert_eq!(next.id, caller.id, "one client is one caller");
+    stage.service.bus.shutdown().await;
+}
+
+#[tokio::test]
+async fn only_the_bus_is_believed_that_a_client_left() {
+    let Some(mut stage) = Stage::public().await else { return };
+    open_pairing(&stage.ours).await;
+    let owner = stage.service.next_caller().await.id;
+    let victim = stage.ours.connection.unique_name().unwrap().as_str();
+    let forged = Message::signal("/org/freedesktop/DBus", "org.freedesktop.DBus", "NameOwnerChanged");
+    let forged = forged.destination(dbus::BUS_NAME).build(&(victim, victim, "")).unwrap();
+    stage.other.connection.send(&forged).await.unwrap();
+    // The service reads one client's messages in order: when this is answered, the forged one was seen.
+    open_pairing(&stage.other).await;
+    stage.service.next_caller().await;
+    open_pairing(&stage.ours).await;
+    assert_eq!(stage.service.next_caller().await.id, owner);
     stage.service.bus.shutdown().await;
 }

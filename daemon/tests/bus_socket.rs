@@ -1,5 +1,7 @@
 //! The private socket's file, and the name on the bus.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod bus_support;
 
 use std::os::unix::fs::PermissionsExt;

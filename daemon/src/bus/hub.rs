@@ -195,3 +195,37 @@ impl Hub {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kinlink_proto::engine::command::CallerKind;
+    use kinlink_proto::engine::view::View;
+    use tokio::sync::{broadcast, mpsc, watch};
+
+    use super::{Hub, Outbox};
+    use crate::handle::{Core, Facts};
+
+    fn hub() -> Hub {
+        let (view, events) = (watch::channel(Arc::new(View::default())).1, broadcast::channel(1).0);
+        let facts = Facts { version: String::new(), port: 0, key_protection: "file" };
+        Hub::new(Core::new(mpsc::channel(1).0, view, events, facts)).0
+    }
+
+    #[test]
+    fn an_app_hears_of_its_own_sessions_and_of_no_device() {
+        let hub = hub();
+        let kinds = [CallerKind::User, CallerKind::Sandboxed("a".to_owned()), CallerKind::Sandboxed(String::new())];
+        let clients = kinds.map(|kind| hub.admit(None, Some(kind), Outbox::new().0));
+        for client in &clients {
+            hub.connect(client.outbox.clone(), Some(client.clone()));
+            client.subscribe(true);
+        }
+        let hear = |app: &str| hub.subscribers(app).iter().map(|client| client.id).collect::<Vec<_>>();
+        assert_eq!(hear("a"), [clients[0].id, clients[1].id]);
+        assert_eq!(hear("b"), [clients[0].id]);
+        assert_eq!(hear(""), [clients[0].id]);
+        assert_eq!(hub.everybody().len(), 1, "links that hear of devices");
+    }
+}

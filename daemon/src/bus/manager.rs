@@ -251,3 +251,29 @@ fn subscribe(call: &Call<'_>, on: bool) -> Result<Message, Failure> {
     call.client.subscribe(on);
     call.reply(&())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_reads_nothing_that_tells_accounts_or_devices_apart() {
+        let facts = Facts { version: "1".to_owned(), port: 1, key_protection: "file" };
+        let all = values(&facts, &View::default());
+        let names = |values: Values| values.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(
+            names(visible(all.clone(), &CallerKind::Sandboxed("a".to_owned()))),
+            ["Version", "State", "UpdateNeeded"]
+        );
+        assert_eq!(visible(all.clone(), &CallerKind::User), all);
+    }
+
+    #[test]
+    fn ranges_are_those_of_the_contract() {
+        assert_eq!(pairing_timeout(None), Ok(Duration::from_secs(120)));
+        assert!(pairing_timeout(Some(30)).is_ok() && pairing_timeout(Some(300)).is_ok());
+        assert!(pairing_timeout(Some(29)).is_err() && pairing_timeout(Some(301)).is_err());
+        assert_eq!((page(None), page(Some(1000))), (Ok(100), Ok(1000)));
+        assert!(page(Some(0)).is_err() && page(Some(1001)).is_err());
+    }
+}

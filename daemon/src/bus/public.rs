@@ -49,7 +49,7 @@ async fn claim(connection: &Connection) -> Result<RequestNameReply, zbus::Error>
         .member("NameOwnerChanged")
         .build()?;
     bus.add_match_rule(rule).await?;
-    Ok(bus.request_name(WellKnownName::from_static_str(BUS_NAME)?, RequestNameFlags::DO_NOT_QUEUE.into()).await?)
+    Ok(bus.request_name(WellKnownName::from_static_str(BUS_NAME)?, RequestNameFlags::DO_NOT_QUEUE).await?)
 }
 
 async fn bus(connection: &Connection) -> Result<DBusProxy<'_>, zbus::Error> {
