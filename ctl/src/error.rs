@@ -190,11 +190,9 @@ fn advice(error: Error) -> (Exit, &'static str, &'static str) {
             "The challenge was used before.",
             "Run kinctl link again: each challenge links one device, once.",
         ),
-        Error::Cancelled => (
-            Exit::Pairing,
-            "The other side cancelled.",
-            "Nothing was linked. Run kinctl link again if that was a mistake.",
-        ),
+        Error::Cancelled => {
+            (Exit::Pairing, "The other side cancelled.", "Run kinctl link again if that was a mistake.")
+        }
         Error::AlreadyLinked => {
             (Exit::Refused, "This device is linked to that account already.", "kinctl list shows its devices.")
         }
@@ -214,9 +212,11 @@ fn advice(error: Error) -> (Exit, &'static str, &'static str) {
         Error::PairingClosed => {
             (Exit::Pairing, "The pairing is over.", "Run kinctl link again on the device that shows the code.")
         }
-        Error::BadChallenge => {
-            (Exit::Pairing, "That is not a valid challenge.", "Scan or copy it again, all of it, from kinctl link.")
-        }
+        Error::BadChallenge => (
+            Exit::Pairing,
+            "That is not a valid challenge.",
+            "kinctl link on the other device shows a fresh one: scan or copy all of it.",
+        ),
         Error::BadProof => (
             Exit::Pairing,
             "The other side could not prove that it saw the challenge.",

@@ -13,6 +13,7 @@ use crate::error::{Exit, Failure};
 pub(crate) struct Output {
     /// `--json`: results and events as JSON on standard output, nothing else there.
     pub(crate) json: bool,
+    screen: bool,
     color: bool,
     aliases: Option<RefCell<Vec<(String, String)>>>,
     /// A line was begun and not ended, by a prompt or a progress note.
@@ -22,13 +23,19 @@ pub(crate) struct Output {
 impl Output {
     /// As the global options and the environment say.
     pub(crate) fn new(global: &Global) -> Self {
+        let screen = io::stdout().is_terminal() || matches!(global.color, Color::Always);
         let color = match global.color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+            Color::Auto => screen && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
         };
         let aliases = global.redact.then(RefCell::default);
-        Self { json: global.json, color: color && !global.json, aliases, open: Cell::new(false) }
+        Self { json: global.json, screen, color: color && !global.json, aliases, open: Cell::new(false) }
+    }
+
+    /// Whether somebody sees standard output on a screen: a terminal, or what `--color always` stands in for.
+    pub(crate) fn screen(&self) -> bool {
+        self.screen
     }
 
     /// A line of the result.
@@ -58,15 +65,14 @@ impl Output {
         Ok(writeln!(io::stderr().lock(), "{}", text.as_ref())?)
     }
 
-    /// A question, or what is being waited for: the line stays open. Shown with `--json` too, since somebody
-    /// is expected to answer.
+    /// A question, or what is being waited for: on a terminal the line stays open. Shown with `--json` too,
+    /// since somebody is expected to answer.
     pub(crate) fn prompt(&self, text: impl AsRef<str>) -> Result<(), Failure> {
         self.close()?;
         let mut stderr = io::stderr().lock();
-        write!(stderr, "{}", text.as_ref())?;
-        stderr.flush()?;
-        self.open.set(io::stderr().is_terminal());
-        Ok(())
+        self.open.set(stderr.is_terminal());
+        write!(stderr, "{}{}", text.as_ref(), if self.open.get() { "" } else { "\n" })?;
+        Ok(stderr.flush()?)
     }
 
     /// The user ended the open line with Enter.

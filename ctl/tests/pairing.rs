@@ -127,7 +127,7 @@ fn what_is_no_challenge_is_refused_with_advice() {
     let output = Stand::start().run(&["join", "hello"]);
     assert_eq!(output.status.code(), Some(6));
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.starts_with("The text is not a challenge.\nScan or copy it again"), "{text}");
+    assert!(text.starts_with("The text is not a challenge.\nkinctl link on the other device"), "{text}");
 }
 
 /// A daemon that dies must not leave anybody waiting.

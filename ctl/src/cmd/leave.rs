@@ -1,5 +1,6 @@
 //! `kinctl leave` and `kinctl erase`: end this device's part in the account.
 
+use kinlink_proto::dbus::ROOT;
 use serde_json::json;
 
 use super::Ctx;
@@ -36,7 +37,12 @@ pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
 pub(crate) async fn erase(ctx: &Ctx<'_>, args: Confirm) -> Result<(), Failure> {
     let bus = ctx.bus().await?;
     prompt::confirm(ctx.out, "Everything that Kinlink holds on this device is wiped. Erase it?", args.yes).await?;
+    let mut changes = bus.signals(ROOT).await?;
     bus.manager().await?.erase(&Options::new()).await?;
+    ctx.out.note("Erasing …")?;
+    while bus.status().await?.state != "unlinked" {
+        changes.next().await?;
+    }
     done(ctx, "Erased. This device has a fresh identity and can be linked again: kinctl join.")
 }
 

@@ -1,6 +1,5 @@
 //! `kinctl link`: opens pairing, shows the challenge, and links whoever answers with the right code.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use kinlink_proto::dbus::{Error, PAIRINGS};
@@ -24,10 +23,10 @@ use crate::when;
 /// Ctrl-C cancels and leaves nothing half linked.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Write the QR code as a PNG rather than to the terminal
+    /// Also write the QR code as a PNG
     #[arg(long, value_name = "FILE")]
     png: Option<PathBuf>,
-    /// Write the QR code as an SVG rather than to the terminal
+    /// Also write the QR code as an SVG
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
     /// Print the challenge as text, for kinctl join
@@ -109,7 +108,8 @@ fn present(out: &Output, args: &Args, offer: &Offer) -> Result<(), Failure> {
     }
     if args.text {
         out.line(&offer.text)?;
-    } else if args.png.is_none() && args.svg.is_none() {
+    } else if args.png.is_none() && args.svg.is_none() || out.screen() {
+        // A script that asked for a file needs no drawing; a person at a screen does.
         draw(out, &code, offer)?;
     }
     // Left open: with its line break the code's first row would leave a screen of 24 rows.
@@ -118,9 +118,8 @@ fn present(out: &Output, args: &Args, offer: &Offer) -> Result<(), Failure> {
 }
 
 fn draw(out: &Output, code: &Code, offer: &Offer) -> Result<(), Failure> {
-    let stdout = std::io::stdout();
     let (columns, rows) = code.size();
-    let small = rustix::termios::tcgetwinsize(&stdout)
+    let small = rustix::termios::tcgetwinsize(std::io::stdout())
         .is_ok_and(|size| size.ws_col > 0 && (usize::from(size.ws_col) < columns || usize::from(size.ws_row) <= rows));
     if small {
         out.note(format!(
@@ -129,7 +128,7 @@ fn draw(out: &Output, code: &Code, offer: &Offer) -> Result<(), Failure> {
         ))?;
         return out.line(&offer.text);
     }
-    code.half_blocks(stdout.is_terminal()).iter().try_for_each(|row| out.line(row))
+    code.half_blocks(out.screen()).iter().try_for_each(|row| out.line(row))
 }
 
 /// Follows the pairing until it is linked.
@@ -198,9 +197,8 @@ fn wrong(out: &Output, tries_left: u32, failure: &Failure) -> Result<(), Failure
     if out.json {
         return out.json(&json!({"event": "wrong_code", "tries_left": tries_left}));
     }
-    let report = failure.report();
     let tries = if tries_left == 1 { "One try is left." } else { &format!("{tries_left} tries are left.") };
-    out.note(format!("{} {tries} {}", out.warn(&out.sentence(&report.message)), report.hint))
+    out.note(format!("{} {tries}", out.warn(&out.sentence(&failure.report().message))))
 }
 
 async fn report(out: &Output, bus: &Bus, linked: &Pairing) -> Result<(), Failure> {

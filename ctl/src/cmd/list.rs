@@ -18,7 +18,9 @@ pub(crate) async fn run(ctx: &Ctx<'_>, _args: Args) -> Result<(), Failure> {
     if ctx.out.json {
         return ctx.out.json(&Value::Array(devices.iter().map(|device| device.json(ctx.out, &devices)).collect()));
     }
-    print(ctx.out, &devices, when::now())?;
+    if !devices.is_empty() {
+        print(ctx.out, &devices, when::now())?;
+    }
     remark(ctx.out, &bus.status().await?, &devices)
 }
 
@@ -103,7 +105,10 @@ fn remark(out: &Output, status: &Manager, devices: &[Device]) -> Result<(), Fail
         return super::status::revoked(out, status);
     }
     if devices.iter().filter(|device| !device.out()).count() < 2 {
-        out.note("\nNo other device is linked. kinctl link here and kinctl join on the other one link it.")?;
+        let this = out.name(&status.device_name);
+        out.note(format!(
+            "No other device is linked with this one, {this}. kinctl link here and kinctl join there link it."
+        ))?;
     }
     status.warnings.iter().try_for_each(|warning| out.note(out.warn(&out.sentence(warning))))
 }

@@ -92,7 +92,7 @@ async fn applied(out: &Output, bus: &Bus, revoked: &[String], changes: &mut Sign
     let mut told = false;
     loop {
         let devices = states(bus, revoked).await?;
-        if devices.iter().all(|device| device.applied_on >= device.applied_of) {
+        if devices.iter().all(|device| device.applied_of > 0 && device.applied_on >= device.applied_of) {
             return Ok(());
         }
         if !std::mem::replace(&mut told, true) {
