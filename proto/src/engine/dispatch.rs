@@ -3,6 +3,7 @@
 use super::command::{Caller, CallerKind, Command, CommandId, Reply};
 use super::error::ErrorKind;
 use super::io::Output;
+use super::view::RevokedBy;
 use super::{Cx, Engine, Fail, refuse};
 use crate::store::StoreError;
 use crate::wire::frame::CloseCode;
@@ -22,6 +23,11 @@ impl Engine {
     }
 
     fn carry_out(&mut self, cx: &mut Cx<'_>, caller: &Caller, command: Command) -> Result<Reply, Fail> {
+        if self.local.out && about_a_session(&command) {
+            let RevokedBy { name, reason, .. } = self.revocation_of(self.device());
+            let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+            return refuse(ErrorKind::Revoked, format!("this device was put out by {name}{why}; its keys are gone and nothing here can be read"));
+        }
         match command {
             Command::OpenPairing { timeout, anywhere, label, name, addresses } => {
                 self.open_pairing(cx, caller.id, timeout, anywhere, label, name, &addresses)
@@ -55,17 +61,24 @@ fn authorise(caller: &Caller, command: &Command) -> Result<(), Fail> {
     if caller.kind == CallerKind::User {
         return Ok(());
     }
-    match command {
-        Command::CreateSession { .. }
-        | Command::Sessions(_)
-        | Command::Session(_)
-        | Command::EndSession { .. }
-        | Command::Put { .. }
-        | Command::Delete { .. }
-        | Command::Get { .. }
-        | Command::List { .. } => Ok(()),
-        _ => refuse(ErrorKind::NotAllowed, "a sandboxed app may use its own sessions only"),
+    if about_a_session(command) {
+        return Ok(());
     }
+    refuse(ErrorKind::NotAllowed, "a sandboxed app may use its own sessions only")
+}
+
+fn about_a_session(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::CreateSession { .. }
+            | Command::Sessions(_)
+            | Command::Session(_)
+            | Command::EndSession { .. }
+            | Command::Put { .. }
+            | Command::Delete { .. }
+            | Command::Get { .. }
+            | Command::List { .. }
+    )
 }
 
 fn text(code: CloseCode) -> &'static str {

@@ -8,7 +8,7 @@ use super::Engine;
 use crate::id::{DeviceId, StatementId};
 use crate::names::clean;
 use crate::roster::statement::Action;
-use crate::roster::{Device, Status as RosterStatus};
+use crate::roster::{Custody, Device, Role, Status as RosterStatus};
 use crate::time::Wall;
 
 impl Engine {
@@ -68,9 +68,35 @@ impl Engine {
     fn device_views(&self) -> Vec<DeviceView> {
         let me = self.device();
         let mut views: Vec<DeviceView> = self.roster.evaluation().devices.values().map(|device| self.device_view(device)).collect();
+        if !views.iter().any(|view| view.this) {
+            views.push(self.lone_view());
+        }
         let rank = |view: &DeviceView| (view.id != me, matches!(view.status, DeviceStatus::Revoked | DeviceStatus::Left), view.name.clone());
         views.sort_by_key(rank);
         views
+    }
+
+    /// This device while it is in no account.
+    fn lone_view(&self) -> DeviceView {
+        let me = self.device();
+        DeviceView {
+            id: me,
+            name: self.own_name(),
+            platform: clean(&self.config.platform),
+            role: Role::Owner,
+            custody: Custody::Personal,
+            status: DeviceStatus::Linked,
+            this: true,
+            linked_at: Wall(0),
+            linked_by: me,
+            linked_from: None,
+            online: true,
+            last_seen: Wall(0),
+            address: self.addresses.first().cloned(),
+            lease: 0,
+            revoked: None,
+            applied: (0, 0),
+        }
     }
 
     fn device_view(&self, device: &Device) -> DeviceView {
