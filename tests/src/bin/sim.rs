@@ -22,6 +22,9 @@ struct Args {
     /// Things that people do in each run.
     #[arg(long, default_value_t = 60)]
     acts: usize,
+    /// Prints every fact that a device takes, and what it does about it.
+    #[arg(long)]
+    trace: bool,
 }
 
 fn main() -> ExitCode {
@@ -35,7 +38,7 @@ fn main() -> ExitCode {
             if seed >= from + count {
                 return;
             }
-            match run(Plan { seed, acts: args.acts }) {
+            match run(Plan { seed, acts: args.acts, trace: args.trace }) {
                 Ok(world) => tally.lock().unwrap_or_else(PoisonError::into_inner).add(&world),
                 Err(failure) => {
                     eprintln!("{failure}");

@@ -58,6 +58,10 @@ pub struct Conn {
     pub ends: BTreeSet<usize>,
     /// Ends that read nothing any more.
     pub deaf: BTreeSet<usize>,
+    /// Ends that were told of the handshake.
+    pub up: BTreeSet<usize>,
+    /// Ends that were told of the end.
+    pub down: BTreeSet<usize>,
     /// When the last thing of each (receiver, stream) arrives: streams are ordered.
     last: BTreeMap<(usize, u64), u64>,
 }
@@ -67,7 +71,7 @@ impl Conn {
     #[must_use]
     pub fn new(dialler: usize, acceptor: usize, link: Option<(PairingId, [u8; 32])>) -> Self {
         let ends = BTreeSet::from([dialler, acceptor]);
-        Self { dialler, acceptor, link, ends, deaf: BTreeSet::new(), last: BTreeMap::new() }
+        Self { dialler, acceptor, link, ends, deaf: BTreeSet::new(), up: BTreeSet::new(), down: BTreeSet::new(), last: BTreeMap::new() }
     }
 
     /// The other end.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kinlink_proto::engine::command::{Caller, CallerId, CallerKind, Command, CommandId};
+use kinlink_proto::engine::command::{Caller, CallerId, CallerKind, Command, CommandId, PairingId};
 use kinlink_proto::engine::io::{ConnId, Event as Told, Input, Output};
 use kinlink_proto::id::{AccountId, DeviceId};
 use kinlink_proto::sync::transfer::Outgoing;
@@ -23,6 +23,8 @@ pub struct Plan {
     pub seed: u64,
     /// How many things people do.
     pub acts: usize,
+    /// Whether to print every frame, command and crash.
+    pub trace: bool,
 }
 
 /// An invariant that did not hold.
@@ -66,6 +68,9 @@ pub struct World {
     pub breaks: usize,
     /// Frames that arrived.
     pub frames: usize,
+    /// Frames that arrived, by type.
+    pub kinds: BTreeMap<u16, usize>,
+    plan: Plan,
     conns: BTreeMap<u64, Conn>,
     queue: BTreeMap<(u64, u64), Event>,
     sequence: u64,
@@ -80,7 +85,7 @@ pub struct World {
 /// # Errors
 /// The first invariant that does not hold.
 pub fn run(plan: Plan) -> Result<World, Failure> {
-    let mut world = World::new(plan.seed);
+    let mut world = World::new(plan);
     let mut step = 0;
     let fail = |step, what| Failure { seed: plan.seed, step, what };
     for _ in 0..plan.acts {
@@ -97,8 +102,8 @@ pub fn run(plan: Plan) -> Result<World, Failure> {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
-        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+    fn new(plan: Plan) -> Self {
+        let mut rng = ChaCha20Rng::seed_from_u64(plan.seed);
         let count = 2 + usize::try_from(rng.next_u32() % 4).unwrap_or(0);
         let devices: Vec<Device> = (0..count).map(|index| Device::new(index, &mut rng)).collect();
         let mut world = Self {
@@ -115,6 +120,8 @@ impl World {
             crashes: 0,
             breaks: 0,
             frames: 0,
+            kinds: BTreeMap::new(),
+            plan,
             conns: BTreeMap::new(),
             queue: BTreeMap::new(),
             sequence: 0,
@@ -210,6 +217,9 @@ impl World {
     /// Gives a device one fact, and does what it asks for. Sometimes the power goes in between.
     pub fn input(&mut self, device: usize, input: Input) {
         let crash = if self.rough && self.chance(1) { self.crash() } else { None };
+        if self.plan.trace {
+            eprintln!("{:>9} device {device} {}{}", self.now, told(&input), crash.map_or(String::new(), |crash| format!(", crash {crash:?}")));
+        }
         let now = self.clock(device);
         let (outputs, done) = self.devices[device].take(now, &mut self.rng, input, crash);
         for (at, output) in outputs.into_iter().enumerate() {
@@ -298,13 +308,25 @@ impl World {
     }
 
     fn arrive(&mut self, id: u64, to: usize, what: Arrival) {
-        let Some(conn) = self.conns.get(&id) else { return };
-        let down = matches!(what, Arrival::Down(_));
-        if !down && (!conn.ends.contains(&to) || conn.deaf.contains(&to)) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let seen = match what {
+            Arrival::Up => conn.ends.contains(&to) && conn.up.insert(to),
+            Arrival::Down(_) => conn.down.insert(to),
+            _ => conn.ends.contains(&to) && !conn.deaf.contains(&to),
+        };
+        if !seen {
             return;
         }
         let (conn_id, peer) = (ConnId(id), self.devices[conn.other(to)].id());
         let dialled = conn.dialler == to;
+        if matches!(what, Arrival::Down(_)) && !conn.up.contains(&to) {
+            // Nobody has heard of this connection: all there was is a dialling that led nowhere.
+            let link = conn.link.map(|(pairing, _)| pairing);
+            if dialled {
+                self.dialled_in_vain(to, peer, link);
+            }
+            return;
+        }
         let input = match (what, conn.link) {
             (Arrival::Up, None) => Input::Connected { conn: conn_id, peer, dialled, address: address(conn.other(to), false) },
             (Arrival::Up, Some((pairing, exporter))) => Input::LinkConnected {
@@ -316,13 +338,21 @@ impl World {
             },
             (Arrival::Frame(frame), _) => {
                 self.frames += 1;
-                if std::env::var_os("SIM_TRACE").is_some() { eprintln!("{} {}->{} {:?}", self.now, conn.other(to), to, frame); }
+                *self.kinds.entry(frame.kind).or_default() += 1;
                 Input::Received { conn: conn_id, frame }
             }
             (Arrival::Transfer(stream, frame), _) => Input::Transfer { conn: conn_id, stream, frame },
             (Arrival::Down(code), _) => Input::Disconnected { conn: conn_id, code },
         };
         self.input(to, input);
+    }
+
+    fn dialled_in_vain(&mut self, from: usize, peer: DeviceId, link: Option<PairingId>) {
+        let event = match link {
+            Some(pairing) => Event::LinkDialFailed(from, pairing),
+            None => Event::DialFailed(from, peer),
+        };
+        self.later(0, event);
     }
 
     fn send(&mut self, from: usize, id: u64, stream: u64, what: Arrival) {
@@ -333,7 +363,7 @@ impl World {
         self.at(due, Event::Arrive { conn: id, to, what });
     }
 
-    fn connect(&mut self, dialler: usize, acceptor: usize, link: Option<kinlink_proto::engine::command::PairingId>) {
+    fn connect(&mut self, dialler: usize, acceptor: usize, link: Option<PairingId>) {
         let exporter = kinlink_proto::key::random(&mut self.rng);
         self.sequence += 1;
         let id = self.sequence;
@@ -378,6 +408,9 @@ impl World {
     }
 
     fn carry_out(&mut self, device: usize, output: Output) {
+        if self.plan.trace {
+            eprintln!("{:>9} device {device}   {}", self.now, asked(&output));
+        }
         match output {
             Output::Reply { .. } => {}
             Output::Event(Told::Pairing { pairing, view, .. }) => self.pairing_told(device, pairing, &view),
@@ -414,4 +447,33 @@ impl World {
             }
         }
     }
+}
+
+/// A fact in one line, for the trace.
+fn told(input: &Input) -> String {
+    match input {
+        Input::Received { conn, frame } => format!("{} takes {}", conn.0, name(frame)),
+        Input::Transfer { conn, stream, frame } => format!("{} takes {} on stream {stream}", conn.0, name(frame)),
+        other => short(format!("{other:?}")),
+    }
+}
+
+/// What an engine asks for in one line, for the trace.
+fn asked(output: &Output) -> String {
+    match output {
+        Output::Send { conn, frame } => format!("{} sends {}", conn.0, name(frame)),
+        Output::Event(event) => short(format!("{event:?}")),
+        other => short(format!("{other:?}")),
+    }
+}
+
+fn name(frame: &kinlink_proto::wire::frame::Frame) -> String {
+    match kinlink_proto::wire::message::Message::from_frame(frame) {
+        Ok(Some(message)) => short(format!("{message:?}")),
+        _ => format!("frame {:#06x}", frame.kind),
+    }
+}
+
+fn short(text: String) -> String {
+    text.chars().take(400).collect()
 }
