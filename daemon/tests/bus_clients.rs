@@ -100,6 +100,13 @@ async fn open_pairing(client: &Client) -> String {
     path.to_string()
 }
 
+async fn managed(client: &Client) -> Vec<String> {
+    let manager = "org.freedesktop.DBus.ObjectManager";
+    let reply = client.call(dbus::ROOT, manager, "GetManagedObjects", &()).await.unwrap();
+    let objects = reply.body().deserialize::<fdo::ManagedObjects>().unwrap();
+    objects.keys().map(ToString::to_string).collect()
+}
+
 async fn subscribers(mut stage: Stage) {
     stage.ours.call(dbus::ROOT, dbus::MANAGER, "Subscribe", &none()).await.unwrap();
     // The other one is known, and did not subscribe.
@@ -157,12 +164,9 @@ async fn pairings(mut stage: Stage) {
     assert!(stage.ours.introspect(dbus::PAIRINGS).await.unwrap().contains("\"7\""));
     assert!(!stage.other.introspect(dbus::PAIRINGS).await.unwrap().contains("\"7\""));
     for (client, there) in [(&stage.ours, true), (&stage.other, false)] {
-        let reply =
-            client.call(dbus::ROOT, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", &()).await.unwrap();
-        let body = reply.body();
-        let objects = body.deserialize::<fdo::ManagedObjects>().unwrap();
-        assert_eq!(objects.keys().any(|object| object.as_str() == path), there);
-        assert!(objects.keys().any(|object| object.as_str() == dbus::device_path(&id(1))));
+        let objects = managed(client).await;
+        assert_eq!(objects.contains(&path), there);
+        assert!(objects.contains(&dbus::device_path(&id(1))));
     }
     stage.service.views.send_modify(|view| Arc::make_mut(view).status.pairing_open = true);
     assert_eq!(stage.other.changed().await.0, dbus::ROOT, "the first signal that the other client saw");
@@ -231,6 +235,30 @@ async fn callers(mut stage: Stage) {
     assert!(matches!(command, Command::OpenPairing { ref addresses, .. } if addresses.is_empty()), "{command:?}");
     assert_eq!(next.id, caller.id, "one client is one caller");
     stage.service.bus.shutdown().await;
+}
+
+/// Opens pairing 7, and keeps it waiting.
+fn waits(caller: &Caller, command: &Command) -> Result<Reply, CommandError> {
+    match command {
+        Command::Pairing(PairingId(7)) => Ok(Reply::Pairing(pairing(PairingState::Waiting))),
+        _ => opens(caller, command),
+    }
+}
+
+#[tokio::test]
+async fn a_pairing_is_listed_as_soon_as_it_is_open() {
+    let mut service = start(waits, SessionBus::No).await;
+    let mut client = service.client().await;
+    let path = open_pairing(&client).await;
+    assert!(managed(&client).await.contains(&path));
+    assert!(client.signal().await.0.ends_with("InterfacesAdded"));
+    // From then on its owner is told what changed, and that alone.
+    let owner = service.next_caller().await.id;
+    let event = Event::Pairing { pairing: PairingId(7), owner, view: pairing(PairingState::Claimed) };
+    service.events.send(event).unwrap();
+    let (changed, values) = client.changed().await;
+    assert_eq!((changed, values.len(), text(&values, "State").as_str()), (path, 1, "claimed"));
+    service.bus.shutdown().await;
 }
 
 #[tokio::test]

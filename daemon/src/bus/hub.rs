@@ -170,6 +170,16 @@ impl Hub {
         registry.pairings.insert(pairing, (owner, view)).map(|(_, before)| before)
     }
 
+    /// Keeps a pairing that was just opened, unless more is known of it by now. Returns whether it was new.
+    pub(super) fn keep_first(&self, pairing: PairingId, owner: CallerId, view: PairingView) -> bool {
+        let mut registry = self.registry();
+        let new = registry.clients.contains_key(&owner) && !registry.pairings.contains_key(&pairing);
+        if new {
+            registry.pairings.insert(pairing, (owner, view));
+        }
+        new
+    }
+
     /// The pairings that are kept for `owner`.
     pub(super) fn kept(&self, owner: CallerId) -> Vec<(PairingId, PairingView)> {
         let registry = self.registry();

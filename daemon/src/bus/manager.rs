@@ -16,7 +16,7 @@ use super::contract::{Interface, Method, OPTIONS, changing, constant};
 use super::error::Failure;
 use super::objects::{Object, Values, shown, text};
 use super::options::{Options, bounded};
-use super::{caller, limits, session};
+use super::{caller, limits, pairing, session};
 use crate::handle::Facts;
 
 pub(super) static INTERFACE: Interface = Interface {
@@ -138,6 +138,7 @@ async fn open_pairing(call: &Call<'_>) -> Result<Message, Failure> {
     options.finish()?;
     match call.order(Command::OpenPairing { timeout, anywhere, label, name, addresses: Vec::new() }).await? {
         Reply::Opened { pairing, qr, text, expires } => {
+            pairing::opened(call, pairing).await;
             call.reply(&(Object::Pairing(pairing).object_path(), qr, text, expires.0))
         }
         other => Err(unexpected(&other)),
@@ -164,7 +165,10 @@ async fn join(call: &Call<'_>) -> Result<Message, Failure> {
     let bad = |error| Failure::new(Name::BadChallenge, format!("{error}"));
     let challenge = Challenge::parse(challenge).map_err(bad)?;
     match call.order(Command::Join { challenge, name }).await? {
-        Reply::Joining(pairing) => call.reply(&Object::Pairing(pairing).object_path()),
+        Reply::Joining(pairing) => {
+            pairing::opened(call, pairing).await;
+            call.reply(&Object::Pairing(pairing).object_path())
+        }
         other => Err(unexpected(&other)),
     }
 }

@@ -9,9 +9,9 @@ use zbus::Message;
 use super::call::{Call, unexpected};
 use super::contract::{Interface, Method, OPTIONS, changing, constant};
 use super::error::{self, Failure};
-use super::limits;
 use super::objects::{Object, Values, shown, text};
 use super::options::{Options, bounded};
+use super::{limits, signals};
 
 pub(super) static INTERFACE: Interface = Interface {
     name: PAIRING,
@@ -107,6 +107,17 @@ pub(super) async fn read(call: &Call<'_>, pairing: PairingId) -> Result<Values, 
     call.hub.settle().await;
     let kept = call.hub.kept(call.client.id).into_iter().find(|(kept, _)| *kept == pairing);
     kept.map(|(_, view)| values(&view, this)).ok_or(failure)
+}
+
+/// Notes a pairing that the caller has just opened: it is among the managed objects from the first instant.
+pub(super) async fn opened(call: &Call<'_>, pairing: PairingId) {
+    let this = call.hub.core.view().borrow().status.device;
+    if let Ok(Reply::Pairing(view)) = call.order(Command::Pairing(pairing)).await {
+        let values = values(&view, this);
+        if call.hub.keep_first(pairing, call.client.id, view) {
+            signals::tell_added(call.client, Object::Pairing(pairing), values).await;
+        }
+    }
 }
 
 /// Answers a call of `method`, one of the table's.

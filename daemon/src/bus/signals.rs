@@ -95,10 +95,17 @@ async fn tell_owner(hub: &Hub, pairing: PairingId, owner: CallerId, view: Pairin
         Some(before) => tell_changes(&client, object, changes(&pairing::values(&before, this), values)).await,
         // The client may have read it already, as it was before: it is told everything.
         None => {
-            let body = (object.object_path(), standard::interfaces(&object, values.clone()));
-            tell_all(std::slice::from_ref(&client), &Signal::added(), &body).await;
+            tell_added(&client, object, values.clone()).await;
             tell_changes(&client, object, values).await;
         }
+    }
+}
+
+/// Tells a client of an object that is there for it alone.
+pub(super) async fn tell_added(client: &Client, object: Object, values: Values) {
+    let body = (object.object_path(), standard::interfaces(&object, values));
+    if let Some(message) = Signal::added().message(Some(client), &body) {
+        client.outbox.push(message).await;
     }
 }
 
