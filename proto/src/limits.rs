@@ -74,6 +74,8 @@ pub const LINK_ANSWER: Duration = Duration::from_secs(20);
 pub const NEVER_COMPLETED: Duration = Duration::from_secs(24 * 3600);
 /// A new owner is a member for this much running time of an owner's daemon.
 pub const PROMOTE_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// How often running time is counted. It is lost up to this much at a crash.
+pub const AGE_STEP: Duration = Duration::from_secs(600);
 /// What a revoked device still holds, sealed and without its keys, goes after this much running
 /// time: until then a recovery key can undo the revocation.
 pub const REVOKED_KEEPS: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -51,7 +51,7 @@ impl Engine {
         self.revoke_as(cx, &others, reason::OTHERS, why)
     }
 
-    fn revoke_as(&mut self, cx: &mut Cx<'_>, devices: &[DeviceId], code: u8, why: &str) -> Result<Reply, Fail> {
+    pub(super) fn revoke_as(&mut self, cx: &mut Cx<'_>, devices: &[DeviceId], code: u8, why: &str) -> Result<Reply, Fail> {
         check_reason(why)?;
         self.may_write()?;
         for device in devices {

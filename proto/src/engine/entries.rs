@@ -53,8 +53,12 @@ impl Engine {
     }
 
     /// A session that the caller may use.
-    fn usable(&self, caller: &Caller, session: SessionId) -> Result<(), Fail> {
-        match &self.visible(caller, session)?.ended {
+    fn usable(&self, now: Wall, caller: &Caller, session: SessionId) -> Result<(), Fail> {
+        let info = self.visible(caller, session)?;
+        match &info.ended {
+            None if info.expires.0 != 0 && info.expires <= now => {
+                refuse(ErrorKind::SessionEnded, "the session's time is over")
+            }
             None => Ok(()),
             Some(end) => Err(ended(&self.name_of(end.by), &end.reason).into()),
         }
@@ -64,14 +68,14 @@ impl Engine {
         if reason.len() > limits::REASON_BYTES {
             return refuse(ErrorKind::TooLarge, format!("a reason has at most {} bytes", limits::REASON_BYTES));
         }
-        self.usable(caller, session)?;
+        self.usable(cx.now.wall, caller, session)?;
         let end = End { by: self.device(), time: cx.now.wall, reason: reason.to_owned() };
         self.write(cx, session, Space::Record, END_KEY, Some(&end.to_bytes()))?;
         Ok(Reply::Done)
     }
 
     pub(super) fn put(&mut self, cx: &mut Cx<'_>, caller: &Caller, session: SessionId, key: &[u8], value: Option<&[u8]>) -> Result<Reply, Fail> {
-        self.usable(caller, session)?;
+        self.usable(cx.now.wall, caller, session)?;
         if key.is_empty() || key.len() > limits::KEY_BYTES {
             return refuse(ErrorKind::TooLarge, format!("a key has 1 to {} bytes", limits::KEY_BYTES));
         }
@@ -86,7 +90,7 @@ impl Engine {
     }
 
     pub(super) fn get(&mut self, cx: &mut Cx<'_>, caller: &Caller, session: SessionId, key: &[u8]) -> Result<Reply, Fail> {
-        self.usable(caller, session)?;
+        self.usable(cx.now.wall, caller, session)?;
         let values = self.read(cx, session, key)?;
         if values.is_empty() {
             return refuse(ErrorKind::NotFound, "there is no such key in this session");
@@ -100,7 +104,7 @@ impl Engine {
     }
 
     pub(super) fn list(&mut self, cx: &mut Cx<'_>, caller: &Caller, session: SessionId, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Reply, Fail> {
-        self.usable(caller, session)?;
+        self.usable(cx.now.wall, caller, session)?;
         let (keys, more) = self.sessions.keys(cx.store, session, prefix, after, limit).map_err(read_error)?;
         let keys = keys.into_iter().map(|key| KeyView { key: key.key, time: key.time, device: key.device, size: key.size });
         Ok(Reply::Keys(keys.collect(), more))

@@ -241,6 +241,7 @@ impl Engine {
         self.reports.clear();
         self.local.pending = None;
         self.local.generation = 0;
+        self.local.linked.clear();
         self.local.save(cx.store)
     }
 

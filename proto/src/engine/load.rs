@@ -61,6 +61,7 @@ impl Engine {
             pairings: 0,
             addresses: Vec::new(),
             report_due: None,
+            counted: cx.now.mono,
             changed: Changed { view: true, ..Changed::default() },
             view: Arc::new(View::default()),
             outputs: VecDeque::new(),

@@ -39,6 +39,32 @@ pub(super) struct Local {
     /// It left, and nobody was there to hear it.
     pub(super) untold: bool,
     pub(super) pending: Option<Pending>,
+    /// How long this device has been running, in milliseconds, over all its runs.
+    pub(super) running: u64,
+    /// That, when it was put out.
+    pub(super) out_at: u64,
+    /// Devices that this one linked and still looks after.
+    pub(super) linked: Vec<Linked>,
+}
+
+/// A device that this one linked, and its own running time then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Linked {
+    pub(super) device: DeviceId,
+    pub(super) at: u64,
+}
+
+impl Encode for Linked {
+    fn encode(&self, w: &mut Writer) {
+        self.device.encode(w);
+        w.u64(self.at);
+    }
+}
+
+impl Decode for Linked {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { device: DeviceId::decode(r)?, at: r.u64()? })
+    }
 }
 
 impl Local {
@@ -64,6 +90,9 @@ impl Encode for Local {
         if let Some(pending) = &self.pending {
             pending.encode(w);
         }
+        w.u64(self.running);
+        w.u64(self.out_at);
+        w.n8(&self.linked);
     }
 }
 
@@ -71,8 +100,10 @@ impl Decode for Local {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (name, generation, reports, flags) = (r.t8()?, r.u32()?, r.u64()?, r.u8()?);
         let pending = if r.u8()? == 1 { Some(Pending::decode(r)?) } else { None };
+        let (running, out_at) = (r.u64()?, r.u64()?);
+        let linked = r.n8("devices looked after", limits::AUTHORS)?;
         let flag = |bit: u8| flags & (1 << bit) != 0;
-        Ok(Self { name, generation, reports, erasing: flag(0), out: flag(1), untold: flag(2), pending })
+        Ok(Self { name, generation, reports, erasing: flag(0), out: flag(1), untold: flag(2), pending, running, out_at, linked })
     }
 }
 

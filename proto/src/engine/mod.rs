@@ -16,6 +16,7 @@ pub mod io;
 pub mod view;
 
 mod account;
+mod age;
 mod conn;
 mod devices;
 mod dispatch;
@@ -99,6 +100,8 @@ pub struct Engine {
     /// Where this device can be reached, as the shell says.
     addresses: Vec<Address>,
     report_due: Option<Mono>,
+    /// Up to when running time was counted.
+    counted: Mono,
     /// What changed since the last settle.
     changed: Changed,
     view: Arc<View>,
@@ -225,7 +228,7 @@ impl Engine {
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {
-        [self.report_due, self.redial_due(), self.conn_due(), self.show_due(), self.join_due()].into_iter().flatten().min()
+        [self.report_due, self.age_due(), self.redial_due(), self.conn_due(), self.show_due(), self.join_due()].into_iter().flatten().min()
     }
 
     fn tick(&mut self, cx: &mut Cx<'_>) -> Result<(), StoreError> {
@@ -233,6 +236,7 @@ impl Engine {
         if self.report_due.is_some_and(|due| due <= now) {
             self.report(cx)?;
         }
+        self.grow_older(cx)?;
         self.redial(now);
         self.expire_conns(now);
         self.expire_show(now);

@@ -16,6 +16,7 @@ impl Engine {
         self.end_all_sessions(&by);
         self.local.out = true;
         self.local.erasing = true;
+        self.local.out_at = self.local.running;
         self.local.pending = None;
         self.local.save(cx.store)?;
         self.keyring.clear();
@@ -59,6 +60,8 @@ impl Engine {
 pub(super) mod reason {
     /// Unsaid.
     pub(in crate::engine) const UNSAID: u8 = 0;
+    /// It was linked and never showed up.
+    pub(in crate::engine) const NEVER_COMPLETED: u8 = 3;
     /// The device left by its own wish.
     pub(in crate::engine) const LEFT: u8 = 4;
     /// One of all others that were revoked at once.
@@ -73,7 +76,7 @@ fn reason_text(code: u8, text: &str) -> String {
     match code {
         1 => "lost or stolen",
         2 => "replaced",
-        3 => "never completed",
+        reason::NEVER_COMPLETED => "never completed",
         reason::LEFT => "left",
         reason::OTHERS => "all others were revoked",
         _ => "",

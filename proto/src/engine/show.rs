@@ -367,6 +367,7 @@ impl Engine {
         self.write_epoch(cx)?;
         let action = self.link_action(peer, challenge);
         self.state(cx, action)?;
+        self.note_linked(cx, peer.device)?;
         let sealed = self.seal_for(cx, peer.device);
         let (epochs, histories) = sealed.map_or((Vec::new(), Vec::new()), |(epoch, history)| (vec![epoch], vec![history]));
         if let Some(conn) = conn.filter(|conn| self.links.contains_key(conn)) {
