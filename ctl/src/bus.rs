@@ -215,7 +215,11 @@ async fn private(path: &Path) -> Result<Connection, zbus::Error> {
 async fn session() -> Result<(Connection, OwnedUniqueName), zbus::Error> {
     let connection = connection::Builder::session().method_timeout(CALL).build().await?;
     let bus = fdo::DBusProxy::new(&connection).await?;
-    // Starts the daemon, if it is installed for activation.
+    if let Ok(owner) = bus.get_name_owner(BUS_NAME.try_into()?).await {
+        return Ok((connection, owner));
+    }
+    // Not running: the bus starts it, if it is installed for activation. (Asked of one that runs and is not
+    // installed so, this would be an error.)
     bus.start_service_by_name(BUS_NAME.try_into()?, 0).await?;
     let owner = bus.get_name_owner(BUS_NAME.try_into()?).await?;
     Ok((connection, owner))
@@ -226,6 +230,9 @@ fn plain(error: &zbus::Error) -> String {
     match error {
         zbus::Error::InputOutput(error) => error.to_string(),
         zbus::Error::Connection(error, _) => error.to_string(),
+        zbus::Error::FDO(error) if matches!(**error, fdo::Error::ServiceUnknown(_)) => {
+            "nobody has its name there".to_owned()
+        }
         zbus::Error::FDO(error) => error.to_string(),
         other => other.to_string(),
     }

@@ -76,9 +76,16 @@ impl Manager {
         Ok(path(at))
     }
 
-    fn revoke_others(&self, reason: &str, _options: Dict) -> Vec<OwnedObjectPath> {
+    async fn revoke_others(
+        &self,
+        reason: &str,
+        _options: Dict,
+        #[zbus(object_server)] server: &ObjectServer,
+    ) -> Result<Vec<OwnedObjectPath>, Error> {
         note(&self.log, format!("revoke others: {reason}"));
-        vec![path(format!("{}/{PHONE}", kinlink_proto::dbus::DEVICES))]
+        let at = format!("{}/{PHONE}", kinlink_proto::dbus::DEVICES);
+        server.interface::<_, Device>(at.as_str()).await?.get_mut().await.out = true;
+        Ok(vec![path(at)])
     }
 
     fn create_session(&self, app: &str, title: &str, _options: Dict) -> OwnedObjectPath {
