@@ -111,8 +111,19 @@ impl Core {
         setup.port = net.port();
         let run = RunId(key::random(&mut entropy()));
         let engine = load(&setup, run)?;
-        let mut core =
-            Self { setup, ends, engine, net, admission, net_tx, net_rx, waiting: BTreeMap::new(), commands: 0, opening: None, run };
+        let mut core = Self {
+            setup,
+            ends,
+            engine,
+            net,
+            admission,
+            net_tx,
+            net_rx,
+            waiting: BTreeMap::new(),
+            commands: 0,
+            opening: None,
+            run,
+        };
         core.remember_port()?;
         Ok(core)
     }
@@ -216,7 +227,9 @@ impl Core {
         while after != After::Nothing {
             match after {
                 After::Reset => self.reset().await?,
-                After::Stop => anyhow::bail!("the keys of this device are void and could not be erased; check the disk and start again"),
+                After::Stop => anyhow::bail!(
+                    "the keys of this device are void and could not be erased; check the disk and start again"
+                ),
                 _ => self.engine = load(&self.setup, self.run)?,
             }
             let decided = tokio::task::block_in_place(|| self.decide(vec![Input::Started]));

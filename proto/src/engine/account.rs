@@ -89,7 +89,8 @@ impl Engine {
 
     /// Hands new statements to every peer that is in, but the one they came from.
     fn spread(&mut self, new: &[StatementId], from: Option<ConnId>) {
-        let statements: Vec<Vec<u8>> = new.iter().filter_map(|id| self.roster.statement(*id)).map(|s| s.bytes.clone()).collect();
+        let statements: Vec<Vec<u8>> =
+            new.iter().filter_map(|id| self.roster.statement(*id)).map(|s| s.bytes.clone()).collect();
         let to: Vec<ConnId> = self.ready().map(|(id, _)| id).filter(|id| Some(*id) != from).collect();
         for conn in to {
             self.send_statements(conn, &statements);
@@ -173,7 +174,10 @@ impl Engine {
             return refuse(ErrorKind::Revoked, "this device was revoked; `kinctl erase` lets it start over");
         }
         if self.roster.evaluation().update_needed {
-            return refuse(ErrorKind::UpdateNeeded, "the account uses something that this version does not know; update kinlink");
+            return refuse(
+                ErrorKind::UpdateNeeded,
+                "the account uses something that this version does not know; update kinlink",
+            );
         }
         match self.own_status() {
             None | Some(Status::Linked) => Ok(()),

@@ -31,7 +31,10 @@ impl Engine {
         // A gap longer than a few steps was spent asleep, not running.
         self.local.running = self.local.running.saturating_add(step.min(3 * millis(limits::AGE_STEP)));
         self.local.save(cx.store)?;
-        let result = self.expire_sessions(cx).and_then(|()| self.look_after_linked(cx)).and_then(|()| self.forget_ciphertext(cx));
+        let result = self
+            .expire_sessions(cx)
+            .and_then(|()| self.look_after_linked(cx))
+            .and_then(|()| self.forget_ciphertext(cx));
         match result {
             Err(Fail::Store(error)) => Err(error),
             // What this device may not do now is tried again at the next step.
@@ -80,7 +83,8 @@ impl Engine {
     fn expire_sessions(&mut self, cx: &mut Cx<'_>) -> Result<(), Fail> {
         let (me, now) = (self.device(), cx.now.wall);
         let over = self.sessions.iter().filter(|(_, info)| info.creator == me && info.ended.is_none());
-        let over: Vec<_> = over.filter(|(_, info)| info.expires.0 != 0 && info.expires <= now).map(|(id, _)| id).collect();
+        let over: Vec<_> =
+            over.filter(|(_, info)| info.expires.0 != 0 && info.expires <= now).map(|(id, _)| id).collect();
         for session in over {
             let end = End { by: me, time: now, reason: "its time was over".to_owned() };
             self.write(cx, session, Space::Record, END_KEY, Some(&end.to_bytes()))?;

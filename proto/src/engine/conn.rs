@@ -35,12 +35,21 @@ pub(super) struct Conn {
     pub(super) sent: BTreeMap<JournalId, u64>,
     /// Journals that it was asked for.
     pub(super) asked: BTreeSet<JournalId>,
+    /// Journals of which it was asked for content: once, as what it says of that is a hint.
+    pub(super) filled: BTreeSet<JournalId>,
     /// Transfers under way.
     pub(super) incoming: BTreeMap<u64, Incoming>,
 }
 
 impl Engine {
-    pub(super) fn connected(&mut self, cx: &mut Cx<'_>, id: ConnId, peer: DeviceId, dialled: bool, address: Address) -> Result<(), StoreError> {
+    pub(super) fn connected(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConnId,
+        peer: DeviceId,
+        dialled: bool,
+        address: Address,
+    ) -> Result<(), StoreError> {
         let conn = Conn {
             peer,
             dialled,
@@ -51,6 +60,7 @@ impl Engine {
             theirs: BTreeMap::new(),
             sent: BTreeMap::new(),
             asked: BTreeSet::new(),
+            filled: BTreeSet::new(),
             incoming: BTreeMap::new(),
         };
         self.conns.insert(id, conn);
@@ -87,7 +97,9 @@ impl Engine {
         let Some(new) = self.conns.get(&id) else { return true };
         let (peer, new_by_lower) = (new.peer, new.dialled == (me < new.peer));
         let old = self.conns.iter().find(|(other, conn)| **other != id && conn.peer == peer && !conn.closing);
-        let Some((old, old_by_lower)) = old.map(|(other, conn)| (*other, conn.dialled == (me < peer))) else { return false };
+        let Some((old, old_by_lower)) = old.map(|(other, conn)| (*other, conn.dialled == (me < peer))) else {
+            return false;
+        };
         let loser = if old_by_lower && !new_by_lower { id } else { old };
         self.close(loser, CloseCode::Duplicate, Duration::ZERO);
         loser == id
@@ -117,7 +129,8 @@ impl Engine {
 
     /// A revoked key gets its revocation and the statements that prove it, and nothing else.
     fn hand_over_revocation(&mut self, id: ConnId, peer: DeviceId) {
-        let proof = self.roster.proof_of_revocation(peer).into_iter().map(|statement| statement.bytes.clone()).collect();
+        let proof =
+            self.roster.proof_of_revocation(peer).into_iter().map(|statement| statement.bytes.clone()).collect();
         self.outputs.push_back(Output::Send { conn: id, frame: Message::Revoked(proof).to_frame() });
         self.close(id, CloseCode::Revoked, limits::REVOKED_WAIT);
     }
@@ -133,7 +146,8 @@ impl Engine {
 
     /// Cuts the connections of a device that is out, after having handed it the proof.
     pub(super) fn close_device(&mut self, device: DeviceId) {
-        let conns: Vec<ConnId> = self.conns.iter().filter(|(_, conn)| conn.peer == device && !conn.closing).map(|(id, _)| *id).collect();
+        let conns: Vec<ConnId> =
+            self.conns.iter().filter(|(_, conn)| conn.peer == device && !conn.closing).map(|(id, _)| *id).collect();
         for id in conns {
             self.hand_over_revocation(id, device);
         }
@@ -148,7 +162,12 @@ impl Engine {
         self.outputs.push_back(Output::Close { conn: id, code, linger });
     }
 
-    pub(super) fn disconnected(&mut self, cx: &mut Cx<'_>, id: ConnId, code: Option<CloseCode>) -> Result<(), StoreError> {
+    pub(super) fn disconnected(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConnId,
+        code: Option<CloseCode>,
+    ) -> Result<(), StoreError> {
         if self.links.contains_key(&id) {
             return self.link_disconnected(cx, id, code);
         }
@@ -257,8 +276,12 @@ impl Engine {
     }
 
     pub(super) fn expire_conns(&mut self, now: Mono) {
-        let late: Vec<ConnId> =
-            self.conns.iter().filter(|(_, conn)| !conn.ready && !conn.closing && conn.hello_by <= now).map(|(id, _)| *id).collect();
+        let late: Vec<ConnId> = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| !conn.ready && !conn.closing && conn.hello_by <= now)
+            .map(|(id, _)| *id)
+            .collect();
         for id in late {
             self.close(id, CloseCode::Protocol, Duration::ZERO);
         }

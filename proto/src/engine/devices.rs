@@ -47,11 +47,18 @@ impl Engine {
 
     pub(super) fn revoke_others(&mut self, cx: &mut Cx<'_>, why: &str) -> Result<Reply, Fail> {
         let me = self.device();
-        let others: Vec<DeviceId> = self.roster.evaluation().linked().map(|device| device.id).filter(|id| *id != me).collect();
+        let others: Vec<DeviceId> =
+            self.roster.evaluation().linked().map(|device| device.id).filter(|id| *id != me).collect();
         self.revoke_as(cx, &others, reason::OTHERS, why)
     }
 
-    pub(super) fn revoke_as(&mut self, cx: &mut Cx<'_>, devices: &[DeviceId], code: u8, why: &str) -> Result<Reply, Fail> {
+    pub(super) fn revoke_as(
+        &mut self,
+        cx: &mut Cx<'_>,
+        devices: &[DeviceId],
+        code: u8,
+        why: &str,
+    ) -> Result<Reply, Fail> {
         check_reason(why)?;
         self.may_write()?;
         for device in devices {
@@ -73,7 +80,9 @@ impl Engine {
         }
         match evaluation.device(device).map(|device| device.status) {
             None => refuse(ErrorKind::NotFound, "there is no such device in this account"),
-            Some(Status::Revoked | Status::Left) => refuse(ErrorKind::Refused, format!("{} is out already", self.name_of(device))),
+            Some(Status::Revoked | Status::Left) => {
+                refuse(ErrorKind::Refused, format!("{} is out already", self.name_of(device)))
+            }
             Some(_) if evaluation.role(self.device()) == Some(Role::Owner) => Ok(()),
             Some(_) => refuse(ErrorKind::NotOwner, "only an owner revokes other devices; this one is not an owner"),
         }
@@ -115,10 +124,16 @@ impl Engine {
         let me = self.device();
         let evaluation = self.roster.evaluation();
         if self.local.out || !evaluation.is_linked(me) || evaluation.linked().count() < 2 {
-            return refuse(ErrorKind::NotLinked, "this device is not linked with any other; `kinctl erase` wipes what is here");
+            return refuse(
+                ErrorKind::NotLinked,
+                "this device is not linked with any other; `kinctl erase` wipes what is here",
+            );
         }
         if evaluation.owners().all(|device| device.id == me) && evaluation.role(me) == Some(Role::Owner) {
-            return refuse(ErrorKind::LastOwner, "this is the last owner; make another device an owner first, or revoke the others");
+            return refuse(
+                ErrorKind::LastOwner,
+                "this is the last owner; make another device an owner first, or revoke the others",
+            );
         }
         let untold = self.ready().next().is_none();
         self.local.untold = untold;
@@ -135,7 +150,10 @@ impl Engine {
         let me = self.device();
         let evaluation = self.roster.evaluation();
         if !self.local.out && evaluation.is_linked(me) && evaluation.linked().count() > 1 {
-            return refuse(ErrorKind::LeaveFirst, "this device is linked; `kinctl leave` takes it out first, so that the others know");
+            return refuse(
+                ErrorKind::LeaveFirst,
+                "this device is linked; `kinctl leave` takes it out first, so that the others know",
+            );
         }
         self.outputs.push_back(Output::Reset);
         Ok(Reply::Done)

@@ -9,14 +9,21 @@ use crate::store::StoreError;
 use crate::wire::frame::CloseCode;
 
 impl Engine {
-    pub(super) fn command(&mut self, cx: &mut Cx<'_>, id: CommandId, caller: &Caller, command: Command) -> Result<(), StoreError> {
+    pub(super) fn command(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: CommandId,
+        caller: &Caller,
+        command: Command,
+    ) -> Result<(), StoreError> {
         let result = match authorise(caller, &command).and_then(|()| self.carry_out(cx, caller, command)) {
             Ok(reply) => Ok(reply),
             Err(Fail::Refused(error)) => Err(error),
             Err(Fail::Store(error)) => return Err(error),
-            Err(Fail::Peer(code)) => {
-                Err(super::error::CommandError::new(ErrorKind::Internal, format!("this device refused its own act: {}", text(code))))
-            }
+            Err(Fail::Peer(code)) => Err(super::error::CommandError::new(
+                ErrorKind::Internal,
+                format!("this device refused its own act: {}", text(code)),
+            )),
         };
         self.outputs.push_back(Output::Reply { id, result });
         Ok(())
@@ -26,7 +33,10 @@ impl Engine {
         if self.local.out && about_a_session(&command) {
             let RevokedBy { name, reason, .. } = self.revocation_of(self.device());
             let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
-            return refuse(ErrorKind::Revoked, format!("this device was put out by {name}{why}; its keys are gone and nothing here can be read"));
+            return refuse(
+                ErrorKind::Revoked,
+                format!("this device was put out by {name}{why}; its keys are gone and nothing here can be read"),
+            );
         }
         match command {
             Command::OpenPairing { timeout, anywhere, label, name, addresses } => {
@@ -51,7 +61,9 @@ impl Engine {
             Command::Put { session, key, value } => self.put(cx, caller, session, &key, Some(&value)),
             Command::Delete { session, key } => self.put(cx, caller, session, &key, None),
             Command::Get { session, key } => self.get(cx, caller, session, &key),
-            Command::List { session, prefix, after, limit } => self.list(cx, caller, session, &prefix, after.as_deref(), limit),
+            Command::List { session, prefix, after, limit } => {
+                self.list(cx, caller, session, &prefix, after.as_deref(), limit)
+            }
         }
     }
 }

@@ -16,11 +16,21 @@ use crate::time::Wall;
 use crate::wire::Encode;
 
 impl Engine {
-    pub(super) fn create_session(&mut self, cx: &mut Cx<'_>, caller: &Caller, app: &str, title: &str, expires: Wall) -> Result<Reply, Fail> {
+    pub(super) fn create_session(
+        &mut self,
+        cx: &mut Cx<'_>,
+        caller: &Caller,
+        app: &str,
+        title: &str,
+        expires: Wall,
+    ) -> Result<Reply, Fail> {
         self.may_write()?;
         let app = clean(app);
         if app.is_empty() || title.len() > limits::TITLE_BYTES {
-            return refuse(ErrorKind::InvalidArgument, format!("an app's id is not empty, and a title has at most {} bytes", limits::TITLE_BYTES));
+            return refuse(
+                ErrorKind::InvalidArgument,
+                format!("an app's id is not empty, and a title has at most {} bytes", limits::TITLE_BYTES),
+            );
         }
         if let CallerKind::Sandboxed(own) = &caller.kind
             && *own != app
@@ -38,10 +48,16 @@ impl Engine {
     fn room_for_session(&self, app: &str) -> Result<(), Fail> {
         let open = || self.sessions.iter().filter(|(_, info)| info.ended.is_none());
         if open().count() >= limits::SESSIONS {
-            return refuse(ErrorKind::TooLarge, format!("there are {} open sessions; end some first", limits::SESSIONS));
+            return refuse(
+                ErrorKind::TooLarge,
+                format!("there are {} open sessions; end some first", limits::SESSIONS),
+            );
         }
         if open().filter(|(_, info)| info.app == app).count() >= limits::SESSIONS_PER_APP {
-            return refuse(ErrorKind::TooLarge, format!("{app} has {} open sessions; end some first", limits::SESSIONS_PER_APP));
+            return refuse(
+                ErrorKind::TooLarge,
+                format!("{app} has {} open sessions; end some first", limits::SESSIONS_PER_APP),
+            );
         }
         Ok(())
     }
@@ -64,7 +80,13 @@ impl Engine {
         }
     }
 
-    pub(super) fn end_session(&mut self, cx: &mut Cx<'_>, caller: &Caller, session: SessionId, reason: &str) -> Result<Reply, Fail> {
+    pub(super) fn end_session(
+        &mut self,
+        cx: &mut Cx<'_>,
+        caller: &Caller,
+        session: SessionId,
+        reason: &str,
+    ) -> Result<Reply, Fail> {
         if reason.len() > limits::REASON_BYTES {
             return refuse(ErrorKind::TooLarge, format!("a reason has at most {} bytes", limits::REASON_BYTES));
         }
@@ -74,13 +96,23 @@ impl Engine {
         Ok(Reply::Done)
     }
 
-    pub(super) fn put(&mut self, cx: &mut Cx<'_>, caller: &Caller, session: SessionId, key: &[u8], value: Option<&[u8]>) -> Result<Reply, Fail> {
+    pub(super) fn put(
+        &mut self,
+        cx: &mut Cx<'_>,
+        caller: &Caller,
+        session: SessionId,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<Reply, Fail> {
         self.usable(cx.now.wall, caller, session)?;
         if key.is_empty() || key.len() > limits::KEY_BYTES {
             return refuse(ErrorKind::TooLarge, format!("a key has 1 to {} bytes", limits::KEY_BYTES));
         }
         if value.is_some_and(|value| value.len() > limits::VALUE_BYTES) {
-            return refuse(ErrorKind::TooLarge, format!("a value has at most {} bytes; keep larger ones in files", limits::VALUE_BYTES));
+            return refuse(
+                ErrorKind::TooLarge,
+                format!("a value has at most {} bytes; keep larger ones in files", limits::VALUE_BYTES),
+            );
         }
         if value.is_none() && self.read(cx, session, key)?.is_empty() {
             return refuse(ErrorKind::NotFound, "there is no such key in this session");
@@ -89,7 +121,13 @@ impl Engine {
         Ok(Reply::Done)
     }
 
-    pub(super) fn get(&mut self, cx: &mut Cx<'_>, caller: &Caller, session: SessionId, key: &[u8]) -> Result<Reply, Fail> {
+    pub(super) fn get(
+        &mut self,
+        cx: &mut Cx<'_>,
+        caller: &Caller,
+        session: SessionId,
+        key: &[u8],
+    ) -> Result<Reply, Fail> {
         self.usable(cx.now.wall, caller, session)?;
         let values = self.read(cx, session, key)?;
         if values.is_empty() {
@@ -100,13 +138,25 @@ impl Engine {
 
     fn read(&self, cx: &mut Cx<'_>, session: SessionId, key: &[u8]) -> Result<Vec<Value>, Fail> {
         let values = self.sessions.values(cx.store, &self.keyring, &self.journals, session, key).map_err(read_error)?;
-        Ok(values.into_iter().map(|value| Value { bytes: value.bytes, time: value.time, device: value.device }).collect())
+        Ok(values
+            .into_iter()
+            .map(|value| Value { bytes: value.bytes, time: value.time, device: value.device })
+            .collect())
     }
 
-    pub(super) fn list(&mut self, cx: &mut Cx<'_>, caller: &Caller, session: SessionId, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Reply, Fail> {
+    pub(super) fn list(
+        &mut self,
+        cx: &mut Cx<'_>,
+        caller: &Caller,
+        session: SessionId,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Reply, Fail> {
         self.usable(cx.now.wall, caller, session)?;
         let (keys, more) = self.sessions.keys(cx.store, session, prefix, after, limit).map_err(read_error)?;
-        let keys = keys.into_iter().map(|key| KeyView { key: key.key, time: key.time, device: key.device, size: key.size });
+        let keys =
+            keys.into_iter().map(|key| KeyView { key: key.key, time: key.time, device: key.device, size: key.size });
         Ok(Reply::Keys(keys.collect(), more))
     }
 
@@ -119,7 +169,8 @@ impl Engine {
                 && filter.after.is_none_or(|after| *id > after)
         });
         let limit = filter.limit.max(1);
-        let mut found: Vec<SessionView> = matching.take(limit + 1).map(|(id, info)| self.session_view(id, info)).collect();
+        let mut found: Vec<SessionView> =
+            matching.take(limit + 1).map(|(id, info)| self.session_view(id, info)).collect();
         let more = found.len() > limit;
         found.truncate(limit);
         Reply::Sessions(found, more)
@@ -149,7 +200,14 @@ impl Engine {
     }
 
     /// Writes one operation: sealed once, under the newest fit epoch, knowing what this device has seen of its key.
-    pub(super) fn write(&mut self, cx: &mut Cx<'_>, session: SessionId, space: Space, key: &[u8], value: Option<&[u8]>) -> Result<(), Fail> {
+    pub(super) fn write(
+        &mut self,
+        cx: &mut Cx<'_>,
+        session: SessionId,
+        space: Space,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), Fail> {
         self.may_write()?;
         let account = self.ensure_account(cx)?;
         let epoch = self.write_epoch(cx)?;
@@ -164,12 +222,8 @@ impl Engine {
         let content = Content::new(space, cx.now.wall, key, context, value);
         let (journal, entropy) = (self.own_journal(), &mut *cx.entropy);
         let seal = |header: &Header| content.seal(header, &session_key, entropy);
-        let author = Author {
-            identity: &self.config.identity,
-            account,
-            run: self.config.run,
-            generation: journal.generation,
-        };
+        let author =
+            Author { identity: &self.config.identity, account, run: self.config.run, generation: journal.generation };
         let number = self.journals.append(cx.store, &author, session, epoch, seal)?;
         if let Some(operation) = self.journals.operation(cx.store, journal, number)? {
             let change = self.sessions.apply(cx.store, &self.keyring, &operation.header, &operation.ciphertext)?;
@@ -215,7 +269,8 @@ impl Engine {
             return Ok(Vec::new());
         }
         let all = self.sessions.export(cx.store, &self.keyring, &self.journals).map_err(read_error)?;
-        let open = all.into_iter().filter(|item| self.sessions.get(item.session).is_some_and(|info| info.ended.is_none()));
+        let open =
+            all.into_iter().filter(|item| self.sessions.get(item.session).is_some_and(|info| info.ended.is_none()));
         Ok(open.map(|item| (item.session, item.space, item.key, item.value)).collect())
     }
 }

@@ -70,7 +70,12 @@ impl Engine {
     }
 
     /// Takes in what was sealed to this device; what was not, or what no statement commits to, is passed over.
-    pub(super) fn receive_epochs(&mut self, cx: &mut Cx<'_>, sealed: &[Vec<u8>], histories: &[Vec<u8>]) -> Result<(), Fail> {
+    pub(super) fn receive_epochs(
+        &mut self,
+        cx: &mut Cx<'_>,
+        sealed: &[Vec<u8>],
+        histories: &[Vec<u8>],
+    ) -> Result<(), Fail> {
         let Some(account) = self.account() else { return Ok(()) };
         let mut new = Vec::new();
         for bytes in sealed {
@@ -93,7 +98,8 @@ impl Engine {
 
     /// Keeps a secret if an epoch statement commits to it.
     fn believe(&mut self, cx: &mut Cx<'_>, epoch: EpochId, secret: Secret) -> Result<Option<EpochId>, StoreError> {
-        let committed = self.roster.evaluation().epoch(epoch).is_some_and(|info| info.commitment == commitment(&secret));
+        let committed =
+            self.roster.evaluation().epoch(epoch).is_some_and(|info| info.commitment == commitment(&secret));
         if !committed || self.keyring.secret(epoch).is_some() {
             return Ok(None);
         }

@@ -45,7 +45,13 @@ impl Join {
 }
 
 impl Engine {
-    pub(super) fn join(&mut self, cx: &mut Cx<'_>, owner: CallerId, challenge: Challenge, name: Option<String>) -> Result<Reply, Fail> {
+    pub(super) fn join(
+        &mut self,
+        cx: &mut Cx<'_>,
+        owner: CallerId,
+        challenge: Challenge,
+        name: Option<String>,
+    ) -> Result<Reply, Fail> {
         self.may_join()?;
         let (shower, addresses) = (challenge.shower, challenge.terms.addresses.clone());
         if addresses.iter().all(|address| address.socket().is_none()) {
@@ -60,7 +66,16 @@ impl Engine {
             self.rename(cx, self.device(), &name)?;
         }
         let pairing = self.next_pairing();
-        self.join = Some(Join { id: pairing, owner, joiner, conn: None, address: None, offer: None, error: None, answer_by: None });
+        self.join = Some(Join {
+            id: pairing,
+            owner,
+            joiner,
+            conn: None,
+            address: None,
+            offer: None,
+            error: None,
+            answer_by: None,
+        });
         self.outputs.push_back(Output::DialLink { pairing, shower, addresses, anywhere });
         Ok(Reply::Joining(pairing))
     }
@@ -68,7 +83,10 @@ impl Engine {
     fn may_join(&self) -> Result<(), Fail> {
         self.may_write()?;
         if self.roster.evaluation().linked().count() > 1 {
-            return refuse(ErrorKind::LeaveFirst, "this device is linked with others already; `kinctl leave` takes it out of that account first");
+            return refuse(
+                ErrorKind::LeaveFirst,
+                "this device is linked with others already; `kinctl leave` takes it out of that account first",
+            );
         }
         if self.join.as_ref().is_some_and(Join::is_active) {
             return refuse(ErrorKind::PairingOpen, "this device is joining already; cancel that first");
@@ -79,7 +97,14 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn shower_reached(&mut self, cx: &mut Cx<'_>, conn: ConnId, pairing: PairingId, address: &Address, exporter: &[u8; 32]) {
+    pub(super) fn shower_reached(
+        &mut self,
+        cx: &mut Cx<'_>,
+        conn: ConnId,
+        pairing: PairingId,
+        address: &Address,
+        exporter: &[u8; 32],
+    ) {
         let Some(join) = self.join.as_mut().filter(|join| join.id == pairing) else {
             return self.close_link(conn, CloseCode::Cancelled);
         };
@@ -95,8 +120,10 @@ impl Engine {
         self.tell_join();
     }
 
-    pub(super) fn from_shower(&mut self, cx: &mut Cx<'_>, conn: ConnId, message: Message) -> Result<(), Fail> {
-        let Some(join) = self.join.as_mut().filter(|join| join.conn == Some(conn)) else { return Err(Fail::Peer(CloseCode::Protocol)) };
+    pub(super) fn shower_said(&mut self, cx: &mut Cx<'_>, conn: ConnId, message: Message) -> Result<(), Fail> {
+        let Some(join) = self.join.as_mut().filter(|join| join.conn == Some(conn)) else {
+            return Err(Fail::Peer(CloseCode::Protocol));
+        };
         let answer = match message {
             Message::Offer(offer) => {
                 join.answer_by = None;
@@ -140,7 +167,13 @@ impl Engine {
     }
 
     /// *Pending* is stored before the consent leaves: from then on only the shower's commit decides.
-    pub(super) fn accept_offer(&mut self, cx: &mut Cx<'_>, caller: CallerId, pairing: PairingId, sessions: OldSessions) -> Result<Reply, Fail> {
+    pub(super) fn accept_offer(
+        &mut self,
+        cx: &mut Cx<'_>,
+        caller: CallerId,
+        pairing: PairingId,
+        sessions: OldSessions,
+    ) -> Result<Reply, Fail> {
         let (name, platform) = (self.own_name(), self.config.platform.clone());
         // What cannot be read now could not be brought along later either.
         self.bring_along(cx, sessions)?;
@@ -159,7 +192,10 @@ impl Engine {
             bring: sessions == OldSessions::Bring,
             cancelled: false,
         };
-        let frame = join.joiner.accept(&self.config.identity, params, cx.entropy).map_err(|code| Fail::from(pairing_error(code)))?;
+        let frame = join
+            .joiner
+            .accept(&self.config.identity, params, cx.entropy)
+            .map_err(|code| Fail::from(pairing_error(code)))?;
         self.remember(cx, pending.shower, None, &pending.addresses)?;
         self.local.pending = Some(pending);
         self.local.save(cx.store)?;
@@ -192,7 +228,12 @@ impl Engine {
     }
 
     /// A device of the account brought statements: perhaps they link this one.
-    pub(super) fn complete_pending(&mut self, cx: &mut Cx<'_>, from: Option<ConnId>, statements: &[Vec<u8>]) -> Result<(), Fail> {
+    pub(super) fn complete_pending(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Option<ConnId>,
+        statements: &[Vec<u8>],
+    ) -> Result<(), Fail> {
         if self.complete(cx, statements, &[], &[], &[])?
             && let Some(conn) = from
         {
@@ -203,7 +244,14 @@ impl Engine {
     }
 
     /// Completes a pending join if the statements link this device. Returns whether they did.
-    fn complete(&mut self, cx: &mut Cx<'_>, statements: &[Vec<u8>], epochs: &[Vec<u8>], histories: &[Vec<u8>], addresses: &[Address]) -> Result<bool, Fail> {
+    fn complete(
+        &mut self,
+        cx: &mut Cx<'_>,
+        statements: &[Vec<u8>],
+        epochs: &[Vec<u8>],
+        histories: &[Vec<u8>],
+        addresses: &[Address],
+    ) -> Result<bool, Fail> {
         let Some(pending) = self.local.pending.clone() else { return Ok(false) };
         let mut roster = pending_roster(&pending);
         roster.insert(statements).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
@@ -273,7 +321,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn shower_lost(&mut self, cx: &mut Cx<'_>, conn: ConnId, code: Option<CloseCode>) -> Result<(), StoreError> {
+    pub(super) fn shower_lost(
+        &mut self,
+        cx: &mut Cx<'_>,
+        conn: ConnId,
+        code: Option<CloseCode>,
+    ) -> Result<(), StoreError> {
         let Some(join) = self.join.as_mut().filter(|join| join.conn == Some(conn)) else { return Ok(()) };
         join.conn = None;
         if !join.is_active() {
@@ -298,7 +351,9 @@ impl Engine {
             Some(code) => pairing_error(code),
             None => CommandError::new(
                 ErrorKind::Unreachable,
-                format!("the device that shows the challenge does not answer ({reason}); is the challenge still shown, and are both on one network?"),
+                format!(
+                    "the device that shows the challenge does not answer ({reason}); is the challenge still shown, and are both on one network?"
+                ),
             ),
         });
         join.joiner.end(code.unwrap_or(CloseCode::PairingClosed));
@@ -312,7 +367,10 @@ impl Engine {
     pub(super) fn expire_join(&mut self, now: Mono) {
         let Some(join) = self.join.as_mut().filter(|join| join.is_active()) else { return };
         if join.answer_by.is_some_and(|due| due <= now) {
-            join.error = Some(CommandError::new(ErrorKind::Unreachable, "the device that shows the challenge stopped answering"));
+            join.error = Some(CommandError::new(
+                ErrorKind::Unreachable,
+                "the device that shows the challenge stopped answering",
+            ));
             join.joiner.end(CloseCode::Internal);
             let conn = join.conn.take();
             if let Some(conn) = conn {
@@ -355,7 +413,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn cancel_pairing(&mut self, cx: &mut Cx<'_>, caller: CallerId, pairing: PairingId) -> Result<Reply, Fail> {
+    pub(super) fn cancel_pairing(
+        &mut self,
+        cx: &mut Cx<'_>,
+        caller: CallerId,
+        pairing: PairingId,
+    ) -> Result<Reply, Fail> {
         if self.show.as_ref().is_some_and(|show| show.id == pairing && show.owner == caller) {
             return self.cancel_show(cx.now.mono);
         }
@@ -414,7 +477,9 @@ fn pairing_state(stage: JoinerStage) -> PairingState {
         JoinerStage::Code => PairingState::Code,
         JoinerStage::Retrying => PairingState::Accepted,
         JoinerStage::Linked => PairingState::Linked,
-        JoinerStage::Cancelling | JoinerStage::Ended(CloseCode::Cancelled | CloseCode::Declined) => PairingState::Cancelled,
+        JoinerStage::Cancelling | JoinerStage::Ended(CloseCode::Cancelled | CloseCode::Declined) => {
+            PairingState::Cancelled
+        }
         JoinerStage::Ended(_) => PairingState::Failed,
     }
 }

@@ -70,7 +70,9 @@ impl Decode for Linked {
 impl Local {
     pub(super) fn load(store: &dyn Read) -> Result<Self, StoreError> {
         match store.get(Table::Meta, LOCAL)? {
-            Some(bytes) => Self::from_bytes(&bytes).map_err(|error| StoreError(format!("damaged record of this device: {error}"))),
+            Some(bytes) => {
+                Self::from_bytes(&bytes).map_err(|error| StoreError(format!("damaged record of this device: {error}")))
+            }
             None => Ok(Self::default()),
         }
     }
@@ -103,7 +105,18 @@ impl Decode for Local {
         let (running, out_at) = (r.u64()?, r.u64()?);
         let linked = r.n8("devices looked after", limits::AUTHORS)?;
         let flag = |bit: u8| flags & (1 << bit) != 0;
-        Ok(Self { name, generation, reports, erasing: flag(0), out: flag(1), untold: flag(2), pending, running, out_at, linked })
+        Ok(Self {
+            name,
+            generation,
+            reports,
+            erasing: flag(0),
+            out: flag(1),
+            untold: flag(2),
+            pending,
+            running,
+            out_at,
+            linked,
+        })
     }
 }
 

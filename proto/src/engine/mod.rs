@@ -228,7 +228,10 @@ impl Engine {
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {
-        [self.report_due, self.age_due(), self.redial_due(), self.conn_due(), self.show_due(), self.join_due()].into_iter().flatten().min()
+        [self.report_due, self.age_due(), self.redial_due(), self.conn_due(), self.show_due(), self.join_due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn tick(&mut self, cx: &mut Cx<'_>) -> Result<(), StoreError> {

@@ -34,8 +34,12 @@ impl Engine {
     }
 
     fn end_all_sessions(&mut self, by: &RevokedBy) {
-        let open: Vec<_> =
-            self.sessions.iter().filter(|(_, info)| info.ended.is_none()).map(|(id, info)| (id, info.app.clone())).collect();
+        let open: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, info)| info.ended.is_none())
+            .map(|(id, info)| (id, info.app.clone()))
+            .collect();
         for (session, app) in open {
             self.emit(Event::SessionEnded { session, app, by: by.clone() });
         }
@@ -51,7 +55,9 @@ impl Engine {
                 reason: reason_text(revocation.reason_code, &revocation.text),
                 at: revocation.at,
             },
-            None => RevokedBy { by: device, name: self.name_of(device), reason: String::new(), at: crate::time::Wall(0) },
+            None => {
+                RevokedBy { by: device, name: self.name_of(device), reason: String::new(), at: crate::time::Wall(0) }
+            }
         }
     }
 }

@@ -61,7 +61,13 @@ impl Engine {
     }
 
     /// Remembers where a device can be reached: `first` in front if it just worked.
-    pub(super) fn remember(&mut self, cx: &mut Cx<'_>, device: DeviceId, worked: Option<&Address>, told: &[Address]) -> Result<(), StoreError> {
+    pub(super) fn remember(
+        &mut self,
+        cx: &mut Cx<'_>,
+        device: DeviceId,
+        worked: Option<&Address>,
+        told: &[Address],
+    ) -> Result<(), StoreError> {
         let peer = self.peers.entry(device).or_default();
         let mut addresses: Vec<Address> = worked.into_iter().cloned().collect();
         for address in told.iter().chain(&peer.addresses) {
@@ -124,7 +130,11 @@ impl Engine {
 
     pub(super) fn redial_due(&self) -> Option<Mono> {
         let waiting = self.wanted_peers().into_iter().filter(|device| self.conn_of(*device).is_none());
-        waiting.filter_map(|device| self.peers.get(&device)).filter(|peer| !peer.dialling && !peer.addresses.is_empty()).filter_map(|peer| peer.redial).min()
+        waiting
+            .filter_map(|device| self.peers.get(&device))
+            .filter(|peer| !peer.dialling && !peer.addresses.is_empty())
+            .filter_map(|peer| peer.redial)
+            .min()
     }
 
     pub(super) fn dial_failed(&mut self, cx: &mut Cx<'_>, device: DeviceId) {

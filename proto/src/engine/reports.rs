@@ -78,9 +78,14 @@ impl Engine {
 
     /// Sends the reports that are newer here than at the peer.
     pub(super) fn send_reports(&mut self, conn: ConnId, known: &[(DeviceId, u64)]) {
-        let known_counter = |device: &DeviceId| known.iter().find(|(id, _)| id == device).map_or(0, |(_, counter)| *counter);
-        let newer: Vec<Vec<u8>> =
-            self.reports.iter().filter(|(device, report)| report.content.counter > known_counter(device)).map(|(_, report)| report.bytes().to_vec()).collect();
+        let known_counter =
+            |device: &DeviceId| known.iter().find(|(id, _)| id == device).map_or(0, |(_, counter)| *counter);
+        let newer: Vec<Vec<u8>> = self
+            .reports
+            .iter()
+            .filter(|(device, report)| report.content.counter > known_counter(device))
+            .map(|(_, report)| report.bytes().to_vec())
+            .collect();
         if !newer.is_empty() {
             self.outputs.push_back(Output::Send { conn, frame: Message::Reports(newer).to_frame() });
         }

@@ -102,7 +102,8 @@ impl Engine {
             expires,
         };
         let shower = Shower::open(challenge, cx.now.mono, timeout);
-        self.show = Some(Show { id: PairingId(self.pairings), owner, shower, genesis, expires, linked: None, lingers: None });
+        self.show =
+            Some(Show { id: PairingId(self.pairings), owner, shower, genesis, expires, linked: None, lingers: None });
         self.changed.view = true;
         Ok(reply)
     }
@@ -125,7 +126,10 @@ impl Engine {
         }
         if evaluation.linked().count() >= self.config.devices {
             let most = self.config.devices;
-            return refuse(ErrorKind::TooManyDevices, format!("{most} devices are linked; revoke one that is not used any more"));
+            return refuse(
+                ErrorKind::TooManyDevices,
+                format!("{most} devices are linked; revoke one that is not used any more"),
+            );
         }
         Ok(())
     }
@@ -152,7 +156,8 @@ impl Engine {
         exporter: [u8; 32],
     ) -> Result<(), StoreError> {
         let claim_by = dialled.is_none().then(|| cx.now.mono.after(limits::HELLO));
-        self.links.insert(conn, Stranger { peer, address: address.clone(), exporter, dialled: dialled.is_some(), claim_by });
+        self.links
+            .insert(conn, Stranger { peer, address: address.clone(), exporter, dialled: dialled.is_some(), claim_by });
         match dialled {
             Some(pairing) => self.shower_reached(cx, conn, pairing, &address, &exporter),
             None if self.show.is_none() => self.refuse_link(conn, CloseCode::PairingClosed),
@@ -187,8 +192,8 @@ impl Engine {
             }
         };
         let result = match self.links.get(&conn).map(|link| link.dialled) {
-            Some(true) => self.from_shower(cx, conn, message),
-            Some(false) => self.from_joiner(cx, conn, message),
+            Some(true) => self.shower_said(cx, conn, message),
+            Some(false) => self.joiner_said(cx, conn, message),
             None => Ok(()),
         };
         match result {
@@ -212,7 +217,7 @@ impl Engine {
         }
     }
 
-    fn from_joiner(&mut self, cx: &mut Cx<'_>, conn: ConnId, message: Message) -> Result<(), Fail> {
+    fn joiner_said(&mut self, cx: &mut Cx<'_>, conn: ConnId, message: Message) -> Result<(), Fail> {
         let Some(show) = self.show.as_mut() else { return Err(Fail::Peer(CloseCode::PairingClosed)) };
         match message {
             Message::Claim(claim) => return self.claimed(cx, conn, &claim),
@@ -318,7 +323,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn link_disconnected(&mut self, cx: &mut Cx<'_>, conn: ConnId, code: Option<CloseCode>) -> Result<(), StoreError> {
+    pub(super) fn link_disconnected(
+        &mut self,
+        cx: &mut Cx<'_>,
+        conn: ConnId,
+        code: Option<CloseCode>,
+    ) -> Result<(), StoreError> {
         let Some(link) = self.links.remove(&conn) else { return Ok(()) };
         if link.dialled {
             return self.shower_lost(cx, conn, code);
@@ -327,7 +337,13 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn confirm_code(&mut self, cx: &mut Cx<'_>, caller: CallerId, pairing: PairingId, code: &str) -> Result<Reply, Fail> {
+    pub(super) fn confirm_code(
+        &mut self,
+        cx: &mut Cx<'_>,
+        caller: CallerId,
+        pairing: PairingId,
+        code: &str,
+    ) -> Result<Reply, Fail> {
         let show = self.show.as_mut().filter(|show| show.id == pairing && show.owner == caller);
         let Some(show) = show else { return refuse(ErrorKind::NotFound, "there is no such pairing") };
         let conn = show.shower.connection();
@@ -339,14 +355,21 @@ impl Engine {
                 }
                 self.tell_show();
                 let tries = if tries_left == 1 { "one try is left" } else { "two tries are left" };
-                refuse(ErrorKind::WrongCode, format!("that is not the code that the new device shows; it shows a new one now, {tries}"))
+                refuse(
+                    ErrorKind::WrongCode,
+                    format!("that is not the code that the new device shows; it shows a new one now, {tries}"),
+                )
             }
             Confirm::TooMany(code) => {
                 self.stop_show(cx.now.mono, code);
                 refuse(ErrorKind::TooManyTries, "the code was wrong three times; nothing was linked")
             }
-            Confirm::Malformed => refuse(ErrorKind::InvalidArgument, "the code has six digits; this was not counted as a try"),
-            Confirm::NotReady => refuse(ErrorKind::Refused, "there is no code to type yet; wait until the new device shows one"),
+            Confirm::Malformed => {
+                refuse(ErrorKind::InvalidArgument, "the code has six digits; this was not counted as a try")
+            }
+            Confirm::NotReady => {
+                refuse(ErrorKind::Refused, "there is no code to type yet; wait until the new device shows one")
+            }
             Confirm::Ended(code) => {
                 self.end_show(cx.now.mono);
                 Err(pairing_error(code).into())
@@ -355,7 +378,13 @@ impl Engine {
     }
 
     /// The commit point: `link`, with everything that the new device needs, in this one transaction.
-    fn link(&mut self, cx: &mut Cx<'_>, conn: Option<ConnId>, peer: &Peer, challenge: ChallengeId) -> Result<Reply, Fail> {
+    fn link(
+        &mut self,
+        cx: &mut Cx<'_>,
+        conn: Option<ConnId>,
+        peer: &Peer,
+        challenge: ChallengeId,
+    ) -> Result<Reply, Fail> {
         if let Some(code) = self.barred(peer.device) {
             self.stop_show(cx.now.mono, code);
             return Err(pairing_error(code).into());
@@ -369,9 +398,16 @@ impl Engine {
         self.state(cx, action)?;
         self.note_linked(cx, peer.device)?;
         let sealed = self.seal_for(cx, peer.device);
-        let (epochs, histories) = sealed.map_or((Vec::new(), Vec::new()), |(epoch, history)| (vec![epoch], vec![history]));
+        let (epochs, histories) =
+            sealed.map_or((Vec::new(), Vec::new()), |(epoch, history)| (vec![epoch], vec![history]));
         if let Some(conn) = conn.filter(|conn| self.links.contains_key(conn)) {
-            let linked = Linked { statements: self.roster_bytes(), epochs, histories, addresses: self.addresses.clone(), ..Linked::default() };
+            let linked = Linked {
+                statements: self.roster_bytes(),
+                epochs,
+                histories,
+                addresses: self.addresses.clone(),
+                ..Linked::default()
+            };
             self.send_link(conn, &Message::Linked(Box::new(linked)));
         }
         if let Some(show) = self.show.as_mut() {
@@ -424,13 +460,21 @@ impl Engine {
 
     pub(super) fn show_due(&self) -> Option<Mono> {
         let claims = self.links.values().filter_map(|link| link.claim_by).min();
-        let show = self.show.as_ref().map(|show| show.lingers.unwrap_or(show.shower.deadline())).filter(|due| due.0 != u64::MAX);
+        let show = self
+            .show
+            .as_ref()
+            .map(|show| show.lingers.unwrap_or(show.shower.deadline()))
+            .filter(|due| due.0 != u64::MAX);
         [claims, show].into_iter().flatten().min()
     }
 
     pub(super) fn expire_show(&mut self, now: Mono) {
-        let late: Vec<ConnId> =
-            self.links.iter().filter(|(_, link)| link.claim_by.is_some_and(|due| due <= now)).map(|(id, _)| *id).collect();
+        let late: Vec<ConnId> = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.claim_by.is_some_and(|due| due <= now))
+            .map(|(id, _)| *id)
+            .collect();
         for conn in late {
             self.refuse_link(conn, CloseCode::Protocol);
         }
@@ -523,7 +567,9 @@ pub(super) fn pairing_error(code: CloseCode) -> CommandError {
     let (kind, message) = match code {
         CloseCode::PairingClosed => (ErrorKind::PairingClosed, "no challenge is open there; show a new one"),
         CloseCode::Expired => (ErrorKind::Expired, "the challenge has expired; show a new one"),
-        CloseCode::Used => (ErrorKind::AlreadyUsed, "the challenge has linked a device already; show a new one for each device"),
+        CloseCode::Used => {
+            (ErrorKind::AlreadyUsed, "the challenge has linked a device already; show a new one for each device")
+        }
         CloseCode::Cancelled => (ErrorKind::Cancelled, "the pairing was cancelled; nothing was linked"),
         CloseCode::Declined => (ErrorKind::Cancelled, "the user of the new device declined; nothing was linked"),
         CloseCode::BadProof => (ErrorKind::BadProof, "the proof does not match the challenge; scan it again"),
@@ -533,17 +579,26 @@ pub(super) fn pairing_error(code: CloseCode) -> CommandError {
         ),
         CloseCode::WrongCode => (ErrorKind::TooManyTries, "the code was wrong three times; nothing was linked"),
         CloseCode::AlreadyLinked => (ErrorKind::AlreadyLinked, "that device is linked in this account already"),
-        CloseCode::RevokedKey => {
-            (ErrorKind::Revoked, "that device's key was revoked in this account and cannot come back; run `kinctl erase` on it and link it anew")
+        CloseCode::RevokedKey => (
+            ErrorKind::Revoked,
+            "that device's key was revoked in this account and cannot come back; run `kinctl erase` on it and link it anew",
+        ),
+        CloseCode::TooManyDevices => {
+            (ErrorKind::TooManyDevices, "the account is full; revoke a device that is not used any more")
         }
-        CloseCode::TooManyDevices => (ErrorKind::TooManyDevices, "the account is full; revoke a device that is not used any more"),
-        CloseCode::NotOwner => (ErrorKind::NotOwner, "the device that shows the challenge is not an owner of its account"),
-        CloseCode::WrongAccount => (ErrorKind::WrongAccount, "the device that answered speaks for another account than it shows"),
+        CloseCode::NotOwner => {
+            (ErrorKind::NotOwner, "the device that shows the challenge is not an owner of its account")
+        }
+        CloseCode::WrongAccount => {
+            (ErrorKind::WrongAccount, "the device that answered speaks for another account than it shows")
+        }
         CloseCode::NotOnLink => {
             (ErrorKind::Refused, "the other device is not on this network; `kinctl link --anywhere` lifts that")
         }
         CloseCode::UpdateNeeded => (ErrorKind::UpdateNeeded, "the other device uses a newer version; update kinlink"),
-        CloseCode::BadCommitment | CloseCode::BadConsent => (ErrorKind::BadProof, "the other device broke the linking protocol; nothing was linked"),
+        CloseCode::BadCommitment | CloseCode::BadConsent => {
+            (ErrorKind::BadProof, "the other device broke the linking protocol; nothing was linked")
+        }
         _ => (ErrorKind::Unreachable, "the connection to the other device broke; nothing was linked"),
     };
     CommandError::new(kind, message)

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::Engine;
 use super::io::Event;
 use super::view::{DeviceStatus, DeviceView, Standing, Status, View};
-use super::Engine;
 use crate::id::{DeviceId, StatementId};
 use crate::names::clean;
 use crate::roster::statement::Action;
@@ -60,18 +60,24 @@ impl Engine {
             warnings.push("this device and another revoked each other; a third owner has to settle it".to_owned());
         }
         if self.local.untold {
-            warnings.push("this device left, but no other device has heard of it yet; keep it running, or revoke it from another".to_owned());
+            warnings.push(
+                "this device left, but no other device has heard of it yet; keep it running, or revoke it from another"
+                    .to_owned(),
+            );
         }
         warnings
     }
 
     fn device_views(&self) -> Vec<DeviceView> {
         let me = self.device();
-        let mut views: Vec<DeviceView> = self.roster.evaluation().devices.values().map(|device| self.device_view(device)).collect();
+        let mut views: Vec<DeviceView> =
+            self.roster.evaluation().devices.values().map(|device| self.device_view(device)).collect();
         if !views.iter().any(|view| view.this) {
             views.push(self.lone_view());
         }
-        let rank = |view: &DeviceView| (view.id != me, matches!(view.status, DeviceStatus::Revoked | DeviceStatus::Left), view.name.clone());
+        let rank = |view: &DeviceView| {
+            (view.id != me, matches!(view.status, DeviceStatus::Revoked | DeviceStatus::Left), view.name.clone())
+        };
         views.sort_by_key(rank);
         views
     }
@@ -119,7 +125,9 @@ impl Engine {
             linked_from: device.origin.clone().filter(|address| address.socket().is_some()),
             online: conn.is_some() || device.id == me && !self.local.out,
             last_seen: peer.map_or(Wall(0), |peer| peer.last_seen),
-            address: conn.map(|conn| conn.address.clone()).or_else(|| peer.and_then(|peer| peer.addresses.first().cloned())),
+            address: conn
+                .map(|conn| conn.address.clone())
+                .or_else(|| peer.and_then(|peer| peer.addresses.first().cloned())),
             lease: device.lease,
             revoked: out.then(|| self.revocation_of(device.id)),
             applied: if out { (count(applied_on), count(evaluation.linked().count())) } else { (0, 0) },
@@ -127,7 +135,8 @@ impl Engine {
     }
 
     fn device_status(&self, device: &Device) -> DeviceStatus {
-        let shown_up = device.id == self.device() || self.reports.contains_key(&device.id) || self.conn_of(device.id).is_some();
+        let shown_up =
+            device.id == self.device() || self.reports.contains_key(&device.id) || self.conn_of(device.id).is_some();
         match device.status {
             RosterStatus::Linked if shown_up || device.linked_by == device.id => DeviceStatus::Linked,
             RosterStatus::Linked => DeviceStatus::Pending,
@@ -149,7 +158,9 @@ impl Engine {
     /// A device's name, cleaned; its short id if it has none.
     pub(super) fn name_of(&self, device: DeviceId) -> String {
         let renamed = self.sessions.device_name(device).map(clean).filter(|name| !name.is_empty());
-        let linked = || self.roster.evaluation().device(device).map(|device| clean(&device.name)).filter(|name| !name.is_empty());
+        let linked = || {
+            self.roster.evaluation().device(device).map(|device| clean(&device.name)).filter(|name| !name.is_empty())
+        };
         renamed.or_else(linked).unwrap_or_else(|| device.to_string()[..8].to_owned())
     }
 

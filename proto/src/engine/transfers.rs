@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::conn::Conn;
 use super::io::{ConnId, Output};
 use super::{Cx, Engine, Fail};
 use crate::id::{Hash, JournalId};
@@ -41,7 +42,8 @@ impl Engine {
     /// Sends a peer what it lacks of this device's own journals: nobody else has to be asked for it.
     pub(super) fn push_journal(&mut self, cx: &mut Cx<'_>, id: ConnId) -> Result<(), StoreError> {
         let me = self.device();
-        let own: Vec<Position> = self.journals.vector().into_iter().filter(|position| position.journal.device == me).collect();
+        let own: Vec<Position> =
+            self.journals.vector().into_iter().filter(|position| position.journal.device == me).collect();
         for position in own {
             let Some(conn) = self.conns.get(&id) else { return Ok(()) };
             let theirs = conn.theirs.get(&position.journal).map_or(0, |theirs| theirs.size);
@@ -97,18 +99,37 @@ impl Engine {
             let list: Vec<Want> = wants(&mine, &theirs)
                 .into_iter()
                 .filter(|want| self.wanted(want) && !asked.contains(&want.journal))
-                .filter(|want| want.from == 0 && self.journals.size(want.journal) > 0 || !authors.contains(&want.journal.device))
+                .filter(|want| match self.is_for_content(want) {
+                    true => self.lacks_content(conn, want.journal),
+                    false => !authors.contains(&want.journal.device),
+                })
                 .collect();
             self.ask(id, list, &mut asked);
         }
+    }
+
+    /// Whether something is asked for that has its place here, but whose content is not held.
+    fn is_for_content(&self, want: &Want) -> bool {
+        want.from < self.journals.size(want.journal)
+    }
+
+    /// Whether a peer holds more content of a journal than this device does and than it has dropped.
+    fn lacks_content(&self, conn: &Conn, journal: JournalId) -> bool {
+        let (Some(mine), Some(theirs)) = (self.journals.position(journal), conn.theirs.get(&journal)) else {
+            return false;
+        };
+        !conn.filled.contains(&journal) && theirs.live > mine.live.saturating_add(self.journals.dropped(journal))
     }
 
     fn ask(&mut self, id: ConnId, list: Vec<Want>, asked: &mut BTreeSet<JournalId>) {
         if list.is_empty() {
             return;
         }
+        let filled: Vec<JournalId> =
+            list.iter().filter(|want| self.is_for_content(want)).map(|want| want.journal).collect();
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.asked.extend(list.iter().map(|want| want.journal));
+            conn.filled.extend(filled);
         }
         asked.extend(list.iter().map(|want| want.journal));
         self.outputs.push_back(Output::Send { conn: id, frame: Message::Want(list).to_frame() });
@@ -142,14 +163,21 @@ impl Engine {
 
     /// Tells the peers how far journals came here: they may ask for them, and their authors see them arrived.
     pub(super) fn announce(&mut self, advanced: &BTreeSet<JournalId>) {
-        let positions: Vec<Position> = advanced.iter().filter_map(|journal| self.journals.position(*journal)).cloned().collect();
+        let positions: Vec<Position> =
+            advanced.iter().filter_map(|journal| self.journals.position(*journal)).cloned().collect();
         let peers: Vec<ConnId> = self.ready().map(|(id, _)| id).collect();
         for conn in peers {
             self.outputs.push_back(Output::Send { conn, frame: Message::Have(positions.clone()).to_frame() });
         }
     }
 
-    pub(super) fn receive_journal(&mut self, cx: &mut Cx<'_>, id: ConnId, header: &[u8], segments: &[Vec<u8>]) -> Result<(), Fail> {
+    pub(super) fn receive_journal(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConnId,
+        header: &[u8],
+        segments: &[Vec<u8>],
+    ) -> Result<(), Fail> {
         let Some(mut incoming) = self.start_transfer(cx, id, header)? else { return Ok(()) };
         for segment in segments {
             self.take_segment(cx, id, &mut incoming, segment)?;
@@ -157,7 +185,13 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn transfer(&mut self, cx: &mut Cx<'_>, id: ConnId, stream: u64, frame: &Frame) -> Result<(), StoreError> {
+    pub(super) fn transfer(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConnId,
+        stream: u64,
+        frame: &Frame,
+    ) -> Result<(), StoreError> {
         let open = self.conns.get(&id).is_some_and(|conn| conn.ready && !conn.closing);
         if !open || self.local.pending.is_some() {
             return Ok(());
@@ -183,7 +217,9 @@ impl Engine {
     }
 
     fn stream_segment(&mut self, cx: &mut Cx<'_>, id: ConnId, stream: u64, segment: &[u8]) -> Result<(), Fail> {
-        let Some(mut incoming) = self.conns.get_mut(&id).and_then(|conn| conn.incoming.remove(&stream)) else { return Ok(()) };
+        let Some(mut incoming) = self.conns.get_mut(&id).and_then(|conn| conn.incoming.remove(&stream)) else {
+            return Ok(());
+        };
         self.take_segment(cx, id, &mut incoming, segment)?;
         if let (true, Some(conn)) = (incoming.next() < incoming.size(), self.conns.get_mut(&id)) {
             conn.incoming.insert(stream, incoming);
@@ -230,7 +266,10 @@ impl Engine {
     pub(super) fn rolled_back(&mut self, cx: &mut Cx<'_>, hello: &Hello) -> Result<(), StoreError> {
         let me = self.device();
         let ahead = hello.journals.iter().filter(|theirs| theirs.journal.device == me);
-        let lost = ahead.filter(|theirs| self.journals.size(theirs.journal) < theirs.size).map(|theirs| theirs.journal.generation).max();
+        let lost = ahead
+            .filter(|theirs| self.journals.size(theirs.journal) < theirs.size)
+            .map(|theirs| theirs.journal.generation)
+            .max();
         if let Some(generation) = lost {
             self.local.generation = self.local.generation.max(generation.saturating_add(1));
             self.local.save(cx.store)?;
@@ -244,7 +283,10 @@ impl Engine {
 fn unfinished(error: TransferError) -> Result<(), Fail> {
     match error {
         TransferError::Store(error) => Err(Fail::Store(error)),
-        TransferError::Gap { .. } | TransferError::PastHonoured { .. } | TransferError::Nothing | TransferError::Fork => Ok(()),
+        TransferError::Gap { .. }
+        | TransferError::PastHonoured { .. }
+        | TransferError::Nothing
+        | TransferError::Fork => Ok(()),
         _ => Err(Fail::Peer(CloseCode::Protocol)),
     }
 }

@@ -104,7 +104,9 @@ fn sync(a: &Device, b: &Device) -> anyhow::Result<String> {
 fn same_lists(a: &Device, b: &Device) -> anyhow::Result<()> {
     step("Both list the same devices and sessions", || {
         for device in [a, b] {
-            eventually(device, &["list"], |out| out.contains("laptop") && out.contains("desktop") && out.contains("online"))?;
+            eventually(device, &["list"], |out| {
+                out.contains("laptop") && out.contains("desktop") && out.contains("online")
+            })?;
             let out = device.run(&["sessions"])?;
             ensure!(out.contains("Inbox") && out.contains("org.example.Mail"), "the session is not listed:\n{out}");
         }
@@ -115,7 +117,9 @@ fn same_lists(a: &Device, b: &Device) -> anyhow::Result<()> {
 fn revoke(a: &Device, b: &Device, session: &str) -> anyhow::Result<()> {
     step("The laptop revokes the desktop", || a.run(&["revoke", "desktop", "--yes", "--reason", "lost on the train"]))?;
     step("The desktop is out, and says who did it and why", || {
-        eventually(b, &["status"], |out| out.contains("revoked") && out.contains("laptop") && out.contains("lost on the train"))?;
+        eventually(b, &["status"], |out| {
+            out.contains("revoked") && out.contains("laptop") && out.contains("lost on the train")
+        })?;
         let refused = b.ctl(&["session", "get", session, "draft"]).output()?;
         ensure!(refused.status.code() == Some(8), "reading on the desktop exits with {:?}", refused.status.code());
         println!("   desktop$ kinctl session get: {}", String::from_utf8_lossy(&refused.stderr).trim());
@@ -140,10 +144,17 @@ fn unreadable(b: &Device) -> anyhow::Result<()> {
         ensure!(secrets.is_empty(), "{} epoch secrets are left", secrets.len());
         ensure!(rows(Table::Entries)?.is_empty() && rows(Table::Sessions)?.is_empty(), "an index is left");
         ensure!(!operations.is_empty(), "there is nothing to try the keys on");
-        println!("   {} sealed operations, 0 epoch secrets; key of {:?} opens none", operations.len(), keys.identity.device());
+        println!(
+            "   {} sealed operations, 0 epoch secrets; key of {:?} opens none",
+            operations.len(),
+            keys.identity.device()
+        );
         let bytes = std::fs::read(b.state().join(paths::STORE))?;
         for plain in ["Dear Grace", "Inbox", "org.example.Mail", "draft"] {
-            ensure!(!bytes.windows(plain.len()).any(|window| window == plain.as_bytes()), "{plain:?} stands in the store");
+            ensure!(
+                !bytes.windows(plain.len()).any(|window| window == plain.as_bytes()),
+                "{plain:?} stands in the store"
+            );
         }
         Ok(())
     })
@@ -216,16 +227,22 @@ impl Device {
     /// Begins a command that a person would sit in front of.
     fn begin(&self, args: &[&str]) -> anyhow::Result<Running> {
         println!("   {}$ kinctl {}", self.name, args.join(" "));
-        let mut child =
-            self.ctl(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut child = self.ctl(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (tx, lines) = channel();
         let out = child.stdout.take().context("no standard output")?;
         let err = child.stderr.take().context("no standard error")?;
         let input = child.stdin.take();
-        let mut readers: Vec<Box<dyn BufRead + Send>> = vec![Box::new(BufReader::new(out)), Box::new(BufReader::new(err))];
+        let mut readers: Vec<Box<dyn BufRead + Send>> =
+            vec![Box::new(BufReader::new(out)), Box::new(BufReader::new(err))];
         for mut reader in readers.drain(..) {
             let tx = tx.clone();
-            std::thread::spawn(move || while let Some(line) = next_line(&mut reader) { if tx.send(line).is_err() { return } });
+            std::thread::spawn(move || {
+                while let Some(line) = next_line(&mut reader) {
+                    if tx.send(line).is_err() {
+                        return;
+                    }
+                }
+            });
         }
         Ok(Running { child, input, lines })
     }
