@@ -264,7 +264,7 @@ impl Engine {
     }
 
     /// Everything that is live in the open sessions, to be written anew in another account.
-    pub(super) fn bring_along(&self, cx: &mut Cx<'_>, sessions: OldSessions) -> Result<super::join::Brought, Fail> {
+    pub(super) fn bring_along(&self, cx: &mut Cx<'_>, sessions: OldSessions) -> Result<super::complete::Brought, Fail> {
         if sessions == OldSessions::Discard {
             return Ok(Vec::new());
         }

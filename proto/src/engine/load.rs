@@ -40,6 +40,10 @@ impl Engine {
     /// If the store cannot be read, is damaged, or is sealed under another key.
     pub fn load(config: Config, cx: &mut Cx<'_>) -> Result<Self, LoadError> {
         let local = Local::load(cx.store)?;
+        if local.erasing {
+            // The power may have gone between the new store key and the note that it is in use.
+            forget_sealed(cx.store)?;
+        }
         let roster = load_roster(cx.store)?;
         let keyring = load_keyring(&config, &roster, cx.store)?;
         let journals = Journals::load(cx.store)?;
@@ -81,6 +85,7 @@ impl Engine {
     pub fn keys_erased(store: &mut dyn Store) -> Result<(), StoreError> {
         let mut local = Local::load(store)?;
         local.erasing = false;
+        forget_sealed(store)?;
         local.save(store)
     }
 
@@ -131,8 +136,10 @@ fn load_index_key(config: &Config, cx: &mut Cx<'_>) -> Result<Secret, LoadError>
     Ok(fresh)
 }
 
-/// Forgets the index key: what it indexed cannot be looked up any more.
-pub(super) fn forget_index_key(store: &mut dyn Store) -> Result<(), StoreError> {
+/// Forgets what is sealed under the store key: the epoch secrets, and the index key, without which what it indexed
+/// cannot be looked up.
+pub(super) fn forget_sealed(store: &mut dyn Store) -> Result<(), StoreError> {
+    store.clear(Table::Secrets)?;
     store.delete(Table::Meta, INDEX_KEY)
 }
 

@@ -17,6 +17,7 @@ pub mod view;
 
 mod account;
 mod age;
+mod complete;
 mod conn;
 mod devices;
 mod dispatch;
@@ -24,10 +25,12 @@ mod entries;
 mod epochs;
 mod honour;
 mod join;
+mod links;
 mod load;
 mod local;
 mod out;
 mod peers;
+mod refusals;
 mod reports;
 mod show;
 mod snapshot;
@@ -93,7 +96,7 @@ pub struct Engine {
     reports: BTreeMap<DeviceId, Report>,
     peers: BTreeMap<DeviceId, peers::Peer>,
     conns: BTreeMap<ConnId, conn::Conn>,
-    links: BTreeMap<ConnId, show::Stranger>,
+    links: BTreeMap<ConnId, links::Stranger>,
     show: Option<show::Show>,
     join: Option<join::Join>,
     pairings: u64,

@@ -5,7 +5,6 @@ use super::view::RevokedBy;
 use super::{Cx, Engine, Fail};
 use crate::id::DeviceId;
 use crate::limits;
-use crate::store::Table;
 use crate::wire::frame::CloseCode;
 
 impl Engine {
@@ -20,9 +19,8 @@ impl Engine {
         self.local.pending = None;
         self.local.save(cx.store)?;
         self.keyring.clear();
-        cx.store.clear(Table::Secrets)?;
         self.sessions.clear(cx.store)?;
-        super::load::forget_index_key(cx.store)?;
+        super::load::forget_sealed(cx.store)?;
         self.admit();
         let conns: Vec<ConnId> = self.conns.iter().filter(|(_, conn)| !conn.closing).map(|(id, _)| *id).collect();
         for id in conns {

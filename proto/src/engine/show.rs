@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::command::{CallerId, PairingId, Reply};
 use super::error::{CommandError, ErrorKind};
 use super::io::{ConnId, Event, Output};
+use super::refusals::pairing_error;
 use super::view::{Direction, PairingState, PairingView};
 use super::{Cx, Engine, Fail, refuse};
 use crate::id::{ChallengeId, DeviceId};
@@ -22,9 +23,6 @@ use crate::wire::Address;
 use crate::wire::challenge::{Challenge, Terms};
 use crate::wire::frame::{CloseCode, Frame};
 
-/// How long a refusal may take to reach the other side of a linking connection.
-const REFUSAL: Duration = Duration::from_secs(1);
-
 /// An open challenge, or one that ended not long ago.
 #[derive(Debug)]
 pub(super) struct Show {
@@ -38,17 +36,6 @@ pub(super) struct Show {
     linked: Option<DeviceId>,
     /// When the linking socket closes, once the challenge is used up.
     lingers: Option<Mono>,
-}
-
-/// The peer of a linking connection.
-#[derive(Debug)]
-pub(super) struct Stranger {
-    pub(super) peer: DeviceId,
-    address: Address,
-    exporter: [u8; 32],
-    /// This side dialled: the peer is the shower.
-    pub(super) dialled: bool,
-    claim_by: Option<Mono>,
 }
 
 impl Show {
@@ -144,77 +131,6 @@ impl Engine {
     pub(super) fn next_pairing(&mut self) -> PairingId {
         self.pairings += 1;
         PairingId(self.pairings)
-    }
-
-    pub(super) fn link_connected(
-        &mut self,
-        cx: &mut Cx<'_>,
-        conn: ConnId,
-        peer: DeviceId,
-        dialled: Option<PairingId>,
-        address: Address,
-        exporter: [u8; 32],
-    ) -> Result<(), StoreError> {
-        let claim_by = dialled.is_none().then(|| cx.now.mono.after(limits::HELLO));
-        self.links
-            .insert(conn, Stranger { peer, address: address.clone(), exporter, dialled: dialled.is_some(), claim_by });
-        match dialled {
-            Some(pairing) => self.shower_reached(cx, conn, pairing, &address, &exporter),
-            None if self.show.is_none() => self.refuse_link(conn, CloseCode::PairingClosed),
-            None => {}
-        }
-        Ok(())
-    }
-
-    pub(super) fn send_link(&mut self, conn: ConnId, message: &Message) {
-        self.outputs.push_back(Output::Send { conn, frame: message.to_frame() });
-    }
-
-    /// Says why, and closes.
-    pub(super) fn refuse_link(&mut self, conn: ConnId, code: CloseCode) {
-        self.send_link(conn, &Message::Refused(code));
-        self.close_link(conn, code);
-    }
-
-    pub(super) fn close_link(&mut self, conn: ConnId, code: CloseCode) {
-        if self.links.remove(&conn).is_some() {
-            self.outputs.push_back(Output::Close { conn, code, linger: REFUSAL });
-        }
-    }
-
-    pub(super) fn link_received(&mut self, cx: &mut Cx<'_>, conn: ConnId, frame: &Frame) -> Result<(), StoreError> {
-        let message = match Message::from_frame(frame) {
-            Ok(Some(message)) => message,
-            Ok(None) => return Ok(()),
-            Err(error) => {
-                self.link_broken(conn, crate::link::message::close_code(&error));
-                return Ok(());
-            }
-        };
-        let result = match self.links.get(&conn).map(|link| link.dialled) {
-            Some(true) => self.shower_said(cx, conn, message),
-            Some(false) => self.joiner_said(cx, conn, message),
-            None => Ok(()),
-        };
-        match result {
-            Err(Fail::Store(error)) => Err(error),
-            Err(Fail::Peer(code)) => {
-                self.link_broken(conn, code);
-                Ok(())
-            }
-            Err(Fail::Refused(_)) | Ok(()) => Ok(()),
-        }
-    }
-
-    /// The peer of a linking connection did what it must not.
-    fn link_broken(&mut self, conn: ConnId, code: CloseCode) {
-        let dialled = self.links.get(&conn).is_some_and(|link| link.dialled);
-        self.refuse_link(conn, code);
-        if dialled {
-            self.join_failed(conn, code);
-        } else {
-            self.claimant_gone(conn);
-        }
     }
 
     fn joiner_said(&mut self, cx: &mut Cx<'_>, conn: ConnId, message: Message) -> Result<(), Fail> {
@@ -321,20 +237,6 @@ impl Engine {
             show.shower.disconnected(conn);
             self.tell_show();
         }
-    }
-
-    pub(super) fn link_disconnected(
-        &mut self,
-        cx: &mut Cx<'_>,
-        conn: ConnId,
-        code: Option<CloseCode>,
-    ) -> Result<(), StoreError> {
-        let Some(link) = self.links.remove(&conn) else { return Ok(()) };
-        if link.dialled {
-            return self.shower_lost(cx, conn, code);
-        }
-        self.claimant_gone(conn);
-        Ok(())
     }
 
     pub(super) fn confirm_code(
@@ -560,46 +462,4 @@ fn pairing_state(stage: ShowerStage) -> PairingState {
         ShowerStage::Ended(CloseCode::Cancelled | CloseCode::Declined) => PairingState::Cancelled,
         ShowerStage::Ended(_) => PairingState::Failed,
     }
-}
-
-/// A close code of linking, as either side's user is told.
-pub(super) fn pairing_error(code: CloseCode) -> CommandError {
-    let (kind, message) = match code {
-        CloseCode::PairingClosed => (ErrorKind::PairingClosed, "no challenge is open there; show a new one"),
-        CloseCode::Expired => (ErrorKind::Expired, "the challenge has expired; show a new one"),
-        CloseCode::Used => {
-            (ErrorKind::AlreadyUsed, "the challenge has linked a device already; show a new one for each device")
-        }
-        CloseCode::Cancelled => (ErrorKind::Cancelled, "the pairing was cancelled; nothing was linked"),
-        CloseCode::Declined => (ErrorKind::Cancelled, "the user of the new device declined; nothing was linked"),
-        CloseCode::BadProof => (ErrorKind::BadProof, "the proof does not match the challenge; scan it again"),
-        CloseCode::SecondClaimant => (
-            ErrorKind::SecondClaimant,
-            "a second device answered the same challenge, so somebody else has seen it; nothing was linked. Show a new one where nobody can photograph it",
-        ),
-        CloseCode::WrongCode => (ErrorKind::TooManyTries, "the code was wrong three times; nothing was linked"),
-        CloseCode::AlreadyLinked => (ErrorKind::AlreadyLinked, "that device is linked in this account already"),
-        CloseCode::RevokedKey => (
-            ErrorKind::Revoked,
-            "that device's key was revoked in this account and cannot come back; run `kinctl erase` on it and link it anew",
-        ),
-        CloseCode::TooManyDevices => {
-            (ErrorKind::TooManyDevices, "the account is full; revoke a device that is not used any more")
-        }
-        CloseCode::NotOwner => {
-            (ErrorKind::NotOwner, "the device that shows the challenge is not an owner of its account")
-        }
-        CloseCode::WrongAccount => {
-            (ErrorKind::WrongAccount, "the device that answered speaks for another account than it shows")
-        }
-        CloseCode::NotOnLink => {
-            (ErrorKind::Refused, "the other device is not on this network; `kinctl link --anywhere` lifts that")
-        }
-        CloseCode::UpdateNeeded => (ErrorKind::UpdateNeeded, "the other device uses a newer version; update kinlink"),
-        CloseCode::BadCommitment | CloseCode::BadConsent => {
-            (ErrorKind::BadProof, "the other device broke the linking protocol; nothing was linked")
-        }
-        _ => (ErrorKind::Unreachable, "the connection to the other device broke; nothing was linked"),
-    };
-    CommandError::new(kind, message)
 }

@@ -1,0 +1,109 @@
+//! From *pending* to linked: this device becomes part of the account that it agreed to join.
+
+use super::account::pending_roster;
+use super::command::OldSessions;
+use super::io::ConnId;
+use super::out::reason;
+use super::{Cx, Engine, Fail};
+use crate::id::AccountId;
+use crate::limits;
+use crate::link::Message;
+use crate::link::message::Linked;
+use crate::roster::Roster;
+use crate::roster::keyring::Keyring;
+use crate::session::content::Space;
+use crate::store::{StoreError, Table};
+use crate::wire::Address;
+use crate::wire::frame::CloseCode;
+
+impl Engine {
+    fn linked(&mut self, cx: &mut Cx<'_>, conn: ConnId, linked: &Linked) -> Result<(), Fail> {
+        let Some(join) = self.join.as_mut() else { return Ok(()) };
+        join.joiner.linked(linked).map_err(Fail::Peer)?;
+        if !self.complete(cx, &linked.statements, &linked.epochs, &linked.histories, &linked.addresses)? {
+            return Err(Fail::Peer(CloseCode::Protocol));
+        }
+        self.send_link(conn, &Message::Done);
+        self.close_link(conn, CloseCode::Done);
+        self.tell_join();
+        Ok(())
+    }
+
+    /// A device of the account brought statements: perhaps they link this one.
+    pub(super) fn complete_pending(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Option<ConnId>,
+        statements: &[Vec<u8>],
+    ) -> Result<(), Fail> {
+        if self.complete(cx, statements, &[], &[], &[])?
+            && let Some(conn) = from
+        {
+            // The next hello speaks for the account.
+            self.close(conn, CloseCode::Done, limits::REVOKED_WAIT);
+        }
+        Ok(())
+    }
+
+    /// Completes a pending join if the statements link this device. Returns whether they did.
+    fn complete(
+        &mut self,
+        cx: &mut Cx<'_>,
+        statements: &[Vec<u8>],
+        epochs: &[Vec<u8>],
+        histories: &[Vec<u8>],
+        addresses: &[Address],
+    ) -> Result<bool, Fail> {
+        let Some(pending) = self.local.pending.clone() else { return Ok(false) };
+        let mut roster = pending_roster(&pending);
+        roster.insert(statements).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+        if roster.account() != Some(pending.account) || !roster.evaluation().is_linked(self.device()) {
+            return Ok(false);
+        }
+        let all: Vec<Vec<u8>> = roster.statements().map(|statement| statement.bytes.clone()).collect();
+        let sessions = if pending.bring { OldSessions::Bring } else { OldSessions::Discard };
+        let brought = self.bring_along(cx, sessions)?;
+        self.start_over(cx, pending.account)?;
+        self.absorb(cx, &all, None)?;
+        self.receive_epochs(cx, epochs, histories)?;
+        self.remember(cx, pending.shower, None, addresses)?;
+        if pending.cancelled {
+            self.local.untold = true;
+            self.revoke_self(cx, reason::LEFT, "cancelled while linking")?;
+            return Ok(true);
+        }
+        for (session, space, key, value) in brought {
+            self.write(cx, session, space, &key, Some(&value))?;
+        }
+        self.reach_out(cx.now.mono);
+        Ok(true)
+    }
+
+    /// Forgets everything of the account that this device was alone in.
+    fn start_over(&mut self, cx: &mut Cx<'_>, account: AccountId) -> Result<(), StoreError> {
+        for table in [Table::Statements, Table::Secrets, Table::Reports] {
+            cx.store.clear(table)?;
+        }
+        self.journals.clear(cx.store)?;
+        self.sessions.clear(cx.store)?;
+        self.roster = Roster::new();
+        self.keyring = Keyring::new(account);
+        self.reports.clear();
+        self.local.pending = None;
+        self.local.generation = 0;
+        self.local.linked.clear();
+        self.local.save(cx.store)
+    }
+
+    fn forget_pending(&mut self, cx: &mut Cx<'_>) -> Result<(), StoreError> {
+        if self.local.pending.take().is_some() {
+            self.local.save(cx.store)?;
+            self.changed.view = true;
+            self.admit();
+        }
+        Ok(())
+    }
+}
+
+/// What is brought along: session, space, key, value.
+pub(super) type Brought = Vec<(crate::id::SessionId, Space, Vec<u8>, Vec<u8>)>;
