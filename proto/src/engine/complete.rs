@@ -17,7 +17,7 @@ use crate::wire::Address;
 use crate::wire::frame::CloseCode;
 
 impl Engine {
-    fn linked(&mut self, cx: &mut Cx<'_>, conn: ConnId, linked: &Linked) -> Result<(), Fail> {
+    pub(super) fn linked(&mut self, cx: &mut Cx<'_>, conn: ConnId, linked: &Linked) -> Result<(), Fail> {
         let Some(join) = self.join.as_mut() else { return Ok(()) };
         join.joiner.linked(linked).map_err(Fail::Peer)?;
         if !self.complete(cx, &linked.statements, &linked.epochs, &linked.histories, &linked.addresses)? {
@@ -95,7 +95,7 @@ impl Engine {
         self.local.save(cx.store)
     }
 
-    fn forget_pending(&mut self, cx: &mut Cx<'_>) -> Result<(), StoreError> {
+    pub(super) fn forget_pending(&mut self, cx: &mut Cx<'_>) -> Result<(), StoreError> {
         if self.local.pending.take().is_some() {
             self.local.save(cx.store)?;
             self.changed.view = true;

@@ -1,23 +1,17 @@
 //! The side that answers a challenge, and what makes this device part of an account.
 
-use super::account::pending_roster;
 use super::command::{CallerId, OldSessions, PairingId, Reply};
 use super::error::{CommandError, ErrorKind};
 use super::io::{ConnId, Event, Output};
 use super::local::Pending;
-use super::out::reason;
 use super::refusals::pairing_error;
 use super::view::{Direction, PairingState, PairingView};
 use super::{Cx, Engine, Fail, refuse};
-use crate::id::AccountId;
 use crate::limits;
-use crate::link::message::Linked;
 use crate::link::{AcceptParams, Joiner, JoinerStage, Message, OfferView};
 use crate::names::clean;
-use crate::roster::keyring::Keyring;
 use crate::roster::{Role, Roster, Status};
-use crate::session::content::Space;
-use crate::store::{StoreError, Table};
+use crate::store::StoreError;
 use crate::time::{Mono, Wall};
 use crate::wire::Address;
 use crate::wire::challenge::Challenge;
@@ -28,7 +22,7 @@ use crate::wire::frame::CloseCode;
 pub(super) struct Join {
     pub(super) id: PairingId,
     pub(super) owner: CallerId,
-    joiner: Joiner,
+    pub(super) joiner: Joiner,
     conn: Option<ConnId>,
     address: Option<Address>,
     offer: Option<OfferView>,
@@ -351,7 +345,7 @@ impl Engine {
         }
     }
 
-    fn tell_join(&mut self) {
+    pub(super) fn tell_join(&mut self) {
         if let Some(join) = &self.join {
             let event = Event::Pairing { pairing: join.id, owner: join.owner, view: join_view(join) };
             self.emit(event);

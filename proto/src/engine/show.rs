@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::command::{CallerId, PairingId, Reply};
-use super::error::{CommandError, ErrorKind};
+use super::error::ErrorKind;
 use super::io::{ConnId, Event, Output};
 use super::refusals::pairing_error;
 use super::view::{Direction, PairingState, PairingView};
@@ -17,11 +17,10 @@ use crate::roster::statement::{Action, Link, Statement};
 use crate::roster::{Custody, Role, Status};
 use crate::session::account_session;
 use crate::session::content::Space;
-use crate::store::StoreError;
 use crate::time::{Mono, Wall};
 use crate::wire::Address;
 use crate::wire::challenge::{Challenge, Terms};
-use crate::wire::frame::{CloseCode, Frame};
+use crate::wire::frame::CloseCode;
 
 /// An open challenge, or one that ended not long ago.
 #[derive(Debug)]
@@ -133,7 +132,7 @@ impl Engine {
         PairingId(self.pairings)
     }
 
-    fn joiner_said(&mut self, cx: &mut Cx<'_>, conn: ConnId, message: Message) -> Result<(), Fail> {
+    pub(super) fn joiner_said(&mut self, cx: &mut Cx<'_>, conn: ConnId, message: Message) -> Result<(), Fail> {
         let Some(show) = self.show.as_mut() else { return Err(Fail::Peer(CloseCode::PairingClosed)) };
         match message {
             Message::Claim(claim) => return self.claimed(cx, conn, &claim),
@@ -232,7 +231,7 @@ impl Engine {
         }
     }
 
-    fn claimant_gone(&mut self, conn: ConnId) {
+    pub(super) fn claimant_gone(&mut self, conn: ConnId) {
         if let Some(show) = self.show.as_mut() {
             show.shower.disconnected(conn);
             self.tell_show();

@@ -105,6 +105,13 @@ impl Journals {
         self.position(journal).map_or(0, |position| position.size)
     }
 
+    /// How many operations of a journal [`Journals::drop`] left without content that a peer may still hold: nobody
+    /// needs to be asked for it.
+    #[must_use]
+    pub fn dropped(&self, journal: JournalId) -> u64 {
+        self.entries.get(&journal).map_or(0, |entry| entry.record.dropped)
+    }
+
     /// The newest signed head of a journal that is held whole.
     ///
     /// While a transfer is under way it is that of the previous one. It can be ahead of [`Journals::size`]
@@ -186,6 +193,7 @@ impl Journals {
         let Some(operation) = tables::operation(store, entry.index, journal, number)? else { return Ok(false) };
         tables::put_stored(store, entry.index, number, &Stored::Dropped(operation.leaf()))?;
         entry.record.live = entry.record.live.saturating_sub(1);
+        entry.record.dropped += 1;
         entry.record.digest = entry.record.digest.wrapping_sub(live_hash(journal, number));
         entry.save(store)?;
         Ok(true)
@@ -236,7 +244,7 @@ impl Journals {
 
 impl Entry {
     fn new(index: u32, journal: JournalId) -> Self {
-        let record = Record { journal, peaks: Peaks::new(), live: 0, digest: 0, bytes: 0, head: Vec::new() };
+        let record = Record { journal, peaks: Peaks::new(), live: 0, digest: 0, dropped: 0, bytes: 0, head: Vec::new() };
         let position = position(&record);
         Self { index, record, position, head: None }
     }
@@ -329,6 +337,8 @@ impl Entry {
 
     fn save(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
         self.position = position(&self.record);
+        // What came back, or does not count any more, is not missing.
+        self.record.dropped = self.record.dropped.min(self.position.size.saturating_sub(self.position.live));
         tables::put_record(store, self.index, &self.record)
     }
 }

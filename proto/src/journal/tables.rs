@@ -22,6 +22,8 @@ pub(crate) struct Record {
     pub(crate) live: u64,
     /// Sum of their hashes.
     pub(crate) digest: u128,
+    /// Operations whose content was held and was dropped here.
+    pub(crate) dropped: u64,
     /// Bytes of ciphertext in the last, incomplete block.
     pub(crate) bytes: u64,
     /// The newest signed head; empty if there is none yet.
@@ -34,6 +36,7 @@ impl Encode for Record {
         self.peaks.encode(w);
         w.u64(self.live);
         w.raw(&self.digest.to_be_bytes());
+        w.u64(self.dropped);
         w.u64(self.bytes);
         w.v16(&self.head);
     }
@@ -46,6 +49,7 @@ impl Decode for Record {
             peaks: Peaks::decode(r)?,
             live: r.u64()?,
             digest: u128::from_be_bytes(r.array()?),
+            dropped: r.u64()?,
             bytes: r.u64()?,
             head: r.v16("head", HEAD_BYTES)?.to_vec(),
         })
