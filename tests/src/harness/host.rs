@@ -1,0 +1,239 @@
+//! A device: a throwaway home and the daemon that lives in it.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Ctl, Done, Failure, eventually, program, signal, within};
+
+/// How long a daemon may take until it serves, and to stop.
+const START: Duration = Duration::from_secs(20);
+
+/// A device of its own. What its daemon wrote to standard error is shown when a test fails.
+#[derive(Debug)]
+pub struct Host {
+    name: String,
+    home: TempDir,
+    daemon: Mutex<Option<Child>>,
+}
+
+/// A `kinlinkd` with an empty environment, in which only `vars` are set.
+#[must_use]
+pub fn kinlinkd(vars: &[(&str, &Path)]) -> Command {
+    let mut command = Command::new(program("kinlinkd"));
+    command.env_clear().envs(vars.iter().copied()).stdin(Stdio::null());
+    command
+}
+
+impl Host {
+    /// A new device called `name`, whose daemon runs.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let host = Self::stopped(name);
+        host.start();
+        host
+    }
+
+    /// A new device whose daemon was not started yet.
+    #[must_use]
+    pub fn stopped(name: &str) -> Self {
+        Self { name: name.to_owned(), home: tempfile::tempdir().unwrap(), daemon: Mutex::new(None) }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its state directory.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.home.path().join("state")
+    }
+
+    /// Its runtime directory.
+    #[must_use]
+    pub fn runtime(&self) -> PathBuf {
+        self.home.path().join("run")
+    }
+
+    /// The daemon's private socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.runtime().join("bus")
+    }
+
+    /// What its daemons wrote to standard error so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
+    }
+
+    /// The command that starts its daemon.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let (state, runtime) = (self.state(), self.runtime());
+        let vars =
+            [("KINLINK_STATE_DIR", state.as_path()), ("KINLINK_RUNTIME_DIR", &runtime), ("HOME", self.home.path())];
+        let mut command = kinlinkd(&vars);
+        command.args(["--no-session-bus", "--name", &self.name]);
+        command
+    }
+
+    /// Starts the daemon and waits until it serves.
+    pub fn start(&self) {
+        self.start_with(self.command());
+    }
+
+    /// [`start`](Self::start), with a command of the caller's.
+    ///
+    /// # Panics
+    /// If it does not serve in time.
+    pub fn start_with(&self, mut command: Command) {
+        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(self.home.path().join("log")).unwrap();
+        let mut child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        within(START, &format!("{} serves", self.name), || {
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "{} ended: {}", self.name, self.log());
+            UnixStream::connect(self.socket()).ok()
+        });
+        *self.daemon.lock().unwrap() = Some(child);
+    }
+
+    /// The daemon's process id.
+    ///
+    /// # Panics
+    /// If it does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.daemon.lock().unwrap().as_ref().expect("the daemon does not run").id()
+    }
+
+    /// Stops the daemon as a service manager does, and waits until it has ended.
+    pub fn stop(&self) -> ExitStatus {
+        self.end(Signal::TERM)
+    }
+
+    /// `kill -9`.
+    pub fn kill(&self) {
+        self.end(Signal::KILL);
+    }
+
+    fn end(&self, with: Signal) -> ExitStatus {
+        let mut child = self.daemon.lock().unwrap().take().expect("the daemon does not run");
+        signal(&child, with);
+        within(START, &format!("{} ends", self.name), || child.try_wait().unwrap())
+    }
+
+    /// Starts `kinctl` with `args`; it runs on.
+    #[must_use]
+    pub fn spawn(&self, args: &[&str]) -> Ctl {
+        let mut command = Command::new(program("kinctl"));
+        command.env_clear().env("KINLINK_SOCKET", self.socket()).args(args);
+        Ctl::start(command, format!("{}: kinctl {}", self.name, args.join(" ")))
+    }
+
+    /// Runs `kinctl` with `args` to its end, its input empty: what a person sees.
+    pub fn says(&self, args: &[&str]) -> Done {
+        let mut ctl = self.spawn(args);
+        ctl.close_input();
+        ctl.end()
+    }
+
+    /// Runs `kinctl --json` to its end.
+    pub fn run(&self, args: &[&str]) -> Done {
+        self.says(&[&["--json"], args].concat())
+    }
+
+    /// What `kinctl --json` prints, given that it succeeds.
+    pub fn ok(&self, args: &[&str]) -> Value {
+        self.run(args).ok()
+    }
+
+    /// What `kinctl --json` says, given that it fails with `code`.
+    pub fn fails(&self, args: &[&str], code: i32) -> Failure {
+        self.run(args).fails(code)
+    }
+
+    /// Its own id.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.ok(&["status"])["device"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The device called `name` as this one lists it, null if it does not.
+    #[must_use]
+    pub fn device(&self, name: &str) -> Value {
+        let devices = self.ok(&["list"]);
+        devices.as_array().unwrap().iter().find(|device| device["name"] == name).cloned().unwrap_or_default()
+    }
+
+    /// The names that it lists as linked, sorted.
+    #[must_use]
+    pub fn linked(&self) -> Vec<String> {
+        let devices = self.ok(&["list"]);
+        let linked = devices.as_array().unwrap().iter().filter(|device| device["status"] == "linked");
+        let mut names: Vec<_> = linked.map(|device| device["name"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// Makes a session; its id.
+    #[must_use]
+    pub fn session(&self, app: &str, title: &str) -> String {
+        let session = self.ok(&["session", "new", "--app", app, "--title", title]);
+        session["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Writes an entry.
+    pub fn put(&self, session: &str, key: &str, value: &str) {
+        self.ok(&["session", "put", session, key, value]);
+    }
+
+    /// The value of an entry, once it is there.
+    ///
+    /// # Panics
+    /// If it never is.
+    pub fn reads(&self, session: &str, key: &str, value: &str) {
+        eventually(&format!("{} reads {key} = {value}", self.name), || {
+            let got = self.run(&["session", "get", session, key]);
+            (got.code == 0 && got.ok()["value"] == value).then_some(())
+        });
+    }
+
+    /// Waits until the device called `name` is listed as online here.
+    pub fn meets(&self, name: &str) {
+        eventually(&format!("{} meets {name}", self.name), || {
+            self.device(name)["online"].as_bool().filter(|online| *online)
+        });
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.daemon.get_mut().ok().and_then(Option::take) {
+            // One that has ended already is not a failure of its own here.
+            rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).ok();
+            let ended = (0..400).any(|_| {
+                std::thread::sleep(Duration::from_millis(10));
+                !matches!(child.try_wait(), Ok(None))
+            });
+            if !ended {
+                child.kill().ok();
+                child.wait().ok();
+            }
+        }
+        if std::thread::panicking() {
+            eprintln!("--- {}: standard error of its daemon\n{}", self.name, self.log());
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Linking as two people with two terminals do it.
+
+use super::{Ctl, Host};
+
+/// A linking under way: `kinctl link` on one device, `kinctl join` on the other.
+#[derive(Debug)]
+pub struct Linking {
+    /// On the device that shows the challenge.
+    pub show: Ctl,
+    /// On the new one.
+    pub join: Ctl,
+}
+
+/// Links `joiner` to the account of `shower`.
+pub fn link(shower: &Host, joiner: &Host) {
+    let mut linking = Linking::start(shower, joiner);
+    let code = linking.code();
+    linking.show.type_line(&code);
+    assert_eq!(linking.show.end().ok()["event"], "linked");
+    assert_eq!(linking.join.end().ok()["event"], "linked");
+}
+
+impl Linking {
+    /// Opens pairing on `shower`; the challenge as text comes with it.
+    #[must_use]
+    pub fn open(shower: &Host) -> (Ctl, String) {
+        let mut show = shower.spawn(&["--json", "link"]);
+        let text = show.event("open")["text"].as_str().unwrap().to_owned();
+        (show, text)
+    }
+
+    /// Answers a challenge on `joiner`, agreeing to whatever it offers.
+    #[must_use]
+    pub fn join(joiner: &Host, text: &str) -> Ctl {
+        joiner.spawn(&["--json", "join", "--yes", text])
+    }
+
+    /// Both, without waiting for anything behind the challenge.
+    #[must_use]
+    pub fn start(shower: &Host, joiner: &Host) -> Self {
+        let (show, text) = Self::open(shower);
+        Self { show, join: Self::join(joiner, &text) }
+    }
+
+    /// The code that the new device shows, once the other one asks for it.
+    pub fn code(&mut self) -> String {
+        let code = self.join.event("code")["code"].as_str().unwrap().to_owned();
+        self.show.event("peer");
+        code
+    }
+}
+
+/// A code that is not `code`.
+#[must_use]
+pub fn wrong(code: &str) -> String {
+    let digit = if code.starts_with('0') { '1' } else { '0' };
+    format!("{digit}{}", &code[1..])
+}
