@@ -19,9 +19,6 @@ const QUIET: usize = 2;
 const PIXELS: u32 = 8;
 /// The widest and highest picture that is read: a camera's, with room to spare.
 const SIDE: u32 = 16_384;
-/// Black on white, whatever the terminal's own colours are: in basic colours, then, where they are known,
-/// in those of the 256 that no theme changes. Not a matter of taste, so `NO_COLOR` has no say.
-const INK: &str = "\x1b[30;107m\x1b[38;5;16;48;5;231m";
 const PLAIN: &str = "\x1b[0m";
 
 /// A QR code.
@@ -44,10 +41,10 @@ impl Code {
     /// Rows of half-blocks, two modules a character. `ink` sets black on white, for a terminal.
     pub(crate) fn half_blocks(&self, ink: bool) -> Vec<String> {
         let (columns, rows) = self.size();
-        let row =
-            |y: usize| (0..columns).map(|x| block(self.dark(x, 2 * y), self.dark(x, 2 * y + 1))).collect::<String>();
-        let dress = |row: String| if ink { format!("{INK}{row}{PLAIN}") } else { row };
-        (0..rows).map(|y| dress(row(y))).collect()
+        let cells = |y: usize| (0..columns).map(move |x| (self.dark(x, 2 * y), self.dark(x, 2 * y + 1)));
+        let plain = |cells: &mut dyn Iterator<Item = Cell>| cells.map(block).collect();
+        let row = |y: usize| if ink { inked(cells(y)) } else { plain(&mut cells(y)) };
+        (0..rows).map(row).collect()
     }
 
     /// Writes a PNG that only its owner may read: it holds a secret.
@@ -103,8 +100,36 @@ fn alphanumeric(text: &str, version: Version) -> Result<QrCode, QrError> {
     QrCode::with_bits(bits, EcLevel::L)
 }
 
-fn block(top: bool, bottom: bool) -> char {
-    match (top, bottom) {
+/// A character's two modules, top and bottom: whether each is dark.
+type Cell = (bool, bool);
+
+/// One row in colours of its own. The lower half is always background, and the upper one too where it can be: the
+/// glyphs of many fonts end short of their cell, and the seams between rows made a code that no reader took.
+fn inked(cells: impl Iterator<Item = Cell>) -> String {
+    let (mut row, mut last) = (String::new(), None);
+    for cell in cells {
+        if last != Some(cell) {
+            row.push_str(colours(cell));
+        }
+        row.push(if cell.0 == cell.1 { ' ' } else { '▀' });
+        last = Some(cell);
+    }
+    row + PLAIN
+}
+
+/// Black and white, whatever the terminal's own colours are: in basic colours, then, where they are known, in those of
+/// the 256 that no theme changes. Not a matter of taste, so `NO_COLOR` has no say.
+fn colours(cell: Cell) -> &'static str {
+    match cell {
+        (false, false) => "\x1b[97;107m\x1b[38;5;231;48;5;231m",
+        (true, false) => "\x1b[30;107m\x1b[38;5;16;48;5;231m",
+        (false, true) => "\x1b[97;40m\x1b[38;5;231;48;5;16m",
+        (true, true) => "\x1b[30;40m\x1b[38;5;16;48;5;16m",
+    }
+}
+
+fn block(cell: Cell) -> char {
+    match cell {
         (false, false) => ' ',
         (true, false) => '▀',
         (false, true) => '▄',
@@ -218,8 +243,19 @@ mod tests {
     #[test]
     fn on_a_terminal_each_row_sets_its_colours_and_resets_them() {
         for row in Code::new("KL:AB").unwrap().half_blocks(true) {
-            assert!(row.starts_with(INK) && row.ends_with(PLAIN));
+            assert!(row.starts_with("\x1b[") && row.ends_with(PLAIN));
         }
+    }
+
+    #[test]
+    fn on_a_terminal_the_lower_half_is_background() {
+        let cells = [(true, true), (true, true), (false, true), (true, false), (false, false)];
+        let painted: Vec<_> =
+            cells.iter().map(|cell| (colours(*cell), if cell.0 == cell.1 { " " } else { "▀" })).collect();
+        let (black, mixed) = (painted[0].0, &painted[2..]);
+        let rest: String = mixed.iter().map(|(colours, glyph)| format!("{colours}{glyph}")).collect();
+        assert_eq!(inked(cells.into_iter()), format!("{black}  {rest}{PLAIN}"));
+        assert!(cells.iter().all(|cell| colours(*cell).contains(if cell.1 { ";48;5;16m" } else { ";48;5;231m" })));
     }
 
     #[test]
