@@ -157,14 +157,13 @@ fn pairing_timeout(seconds: Option<u32>) -> Result<Duration, Failure> {
 async fn join(call: &Call<'_>) -> Result<Message, Failure> {
     let (challenge, options) = call.args::<(&str, _)>()?;
     let mut options = Options(options);
-    // A challenge that may be answered from anywhere says so itself: the switch is the shower's.
-    options.flag("anywhere")?;
+    let anywhere = options.flag("anywhere")?;
     let name = options.text("name", proto::NAME_BYTES)?;
     options.finish()?;
     bounded("challenge", challenge, limits::CHALLENGE)?;
     let bad = |error| Failure::new(Name::BadChallenge, format!("{error}"));
     let challenge = Challenge::parse(challenge).map_err(bad)?;
-    match call.order(Command::Join { challenge, name }).await? {
+    match call.order(Command::Join { challenge, name, anywhere }).await? {
         Reply::Joining(pairing) => {
             pairing::opened(call, pairing).await;
             call.reply(&Object::Pairing(pairing).object_path())

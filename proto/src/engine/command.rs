@@ -70,6 +70,8 @@ pub enum Command {
         challenge: Challenge,
         /// This device's name from now on.
         name: Option<String>,
+        /// Whether this side's user allows a shower beyond this network, too.
+        anywhere: bool,
     },
     /// The new device's user agrees to join.
     AcceptOffer {

@@ -42,7 +42,7 @@ impl Engine {
             Command::OpenPairing { timeout, anywhere, label, name, addresses } => {
                 self.open_pairing(cx, caller.id, timeout, anywhere, label, name, &addresses)
             }
-            Command::Join { challenge, name } => self.join(cx, caller.id, challenge, name),
+            Command::Join { challenge, name, anywhere } => self.join(cx, caller.id, challenge, name, anywhere),
             Command::AcceptOffer { pairing, sessions } => self.accept_offer(cx, caller.id, pairing, sessions),
             Command::ConfirmCode { pairing, code } => self.confirm_code(cx, caller.id, pairing, &code),
             Command::Code(pairing) => self.code(caller.id, pairing),

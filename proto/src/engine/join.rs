@@ -45,13 +45,15 @@ impl Engine {
         owner: CallerId,
         challenge: Challenge,
         name: Option<String>,
+        anywhere: bool,
     ) -> Result<Reply, Fail> {
         self.may_join()?;
         let (shower, addresses) = (challenge.shower, challenge.terms.addresses.clone());
         if addresses.iter().all(|address| address.socket().is_none()) {
             return refuse(ErrorKind::Unreachable, "the challenge names no address that this version can reach");
         }
-        let anywhere = challenge.terms.anywhere;
+        // Both sides must allow it: the challenge alone comes from whoever made it.
+        let anywhere = anywhere && challenge.terms.anywhere;
         let joiner = match Joiner::start(challenge, self.device()) {
             Ok(joiner) => joiner,
             Err(error) => return refuse(ErrorKind::BadChallenge, error.to_string()),

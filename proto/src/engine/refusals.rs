@@ -33,9 +33,10 @@ pub(super) fn pairing_error(code: CloseCode) -> CommandError {
         CloseCode::WrongAccount => {
             (ErrorKind::WrongAccount, "the device that answered speaks for another account than it shows")
         }
-        CloseCode::NotOnLink => {
-            (ErrorKind::Refused, "the other device is not on this network; `kinctl link --anywhere` lifts that")
-        }
+        CloseCode::NotOnLink => (
+            ErrorKind::Refused,
+            "the other device is not on this network; `--anywhere` on both sides, with `kinctl link` and `kinctl join`, lifts that",
+        ),
         CloseCode::UpdateNeeded => (ErrorKind::UpdateNeeded, "the other device uses a newer version; update kinlink"),
         CloseCode::BadCommitment | CloseCode::BadConsent => {
             (ErrorKind::BadProof, "the other device broke the linking protocol; nothing was linked")

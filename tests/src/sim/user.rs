@@ -281,7 +281,7 @@ impl World {
     fn scan(&mut self, shower: usize, joiner: usize, qr: &str) {
         self.linking.insert(shower);
         match Challenge::parse(qr) {
-            Ok(challenge) => self.command(joiner, Command::Join { challenge, name: None }, Purpose::Nothing),
+            Ok(challenge) => self.command(joiner, Command::Join { challenge, name: None, anywhere: false }, Purpose::Nothing),
             Err(error) => self.broken = Some(format!("a challenge does not parse: {error}")),
         }
     }
