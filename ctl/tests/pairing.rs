@@ -44,8 +44,12 @@ fn a_wrong_code_can_be_followed_by_the_right_one() {
     let mut link = stand.drive(&["link", "--json"]);
     link.event("open");
     link.event("peer");
-    link.line("1");
-    link.event("wrong_code");
+    link.line("999999");
+    assert_eq!(link.event("wrong_code")["tries_left"], 2);
+    link.event("peer");
+    // A slip of the hand is no try, and is asked for again just the same.
+    link.line("12");
+    assert_eq!(link.event("wrong_code")["tries_left"], 2);
     link.event("peer");
     link.line(CODE);
     link.event("linked");
@@ -113,6 +117,19 @@ fn join_takes_text_from_standard_input() {
 }
 
 #[test]
+fn join_takes_a_picture_from_standard_input() {
+    let stand = Stand::start();
+    let png = stand.file("qr.png");
+    let mut link = stand.drive(&["link", "--json", "--png", png.to_str().unwrap()]);
+    let qr = link.event("open")["qr"].as_str().unwrap().to_owned();
+    let mut join = stand.drive(&["join", "--json", "--yes", "-"]);
+    join.bytes(&std::fs::read(&png).unwrap());
+    join.end_input();
+    join.event("offer");
+    assert!(stand.said().contains(&format!("join {qr}")));
+}
+
+#[test]
 fn join_does_not_agree_by_itself() {
     let stand = Stand::start();
     let output = stand.run(&["join", "KL:ABC"]);
@@ -136,6 +153,7 @@ fn a_daemon_that_goes_away_ends_the_wait() {
     let stand = Stand::start();
     let mut link = stand.drive(&["link", "--json"]);
     link.event("open");
+    link.event("peer");
     drop(stand);
     let (code, stderr) = link.finish();
     assert_eq!(code, Some(3), "{stderr}");

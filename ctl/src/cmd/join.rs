@@ -206,8 +206,8 @@ async fn agree(out: &Output, bus: &Bus, args: &Args) -> Result<Option<Options<'s
 
 async fn has_sessions(bus: &Bus) -> Result<bool, Failure> {
     let filter = Options::from([("state", "all".into()), ("limit", 1_u32.into())]);
-    let (sessions, _) = bus.manager().await?.list_sessions(&filter).await?;
-    Ok(!sessions.is_empty())
+    let (sessions, cursor) = bus.manager().await?.list_sessions(&filter).await?;
+    Ok(!sessions.is_empty() || !cursor.is_empty())
 }
 
 async fn choose(out: &Output, person: Option<Lines>) -> Result<Option<&'static str>, Failure> {

@@ -42,6 +42,21 @@ impl Stand {
         Self { dir, log, runtime }
     }
 
+    /// The same on a message bus of its own, which is given by its address.
+    pub fn start_on_bus(address: &str) -> Self {
+        let stand = Self::start();
+        let (address, log) = (address.to_owned(), stand.log.clone());
+        stand.runtime.block_on(async {
+            let builder = connection::Builder::address(address.as_str()).name(kinlink_proto::dbus::BUS_NAME);
+            let connection = objects(builder, log).build().await.unwrap();
+            tokio::spawn(async move {
+                std::future::pending::<()>().await;
+                drop(connection)
+            });
+        });
+        stand
+    }
+
     /// A file in a directory that goes with the stand-in.
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
@@ -61,12 +76,8 @@ impl Stand {
 
     /// Runs kinctl with pipes, to be driven line by line.
     pub fn drive(&self, args: &[&str]) -> Driven {
-        let mut command = self.command(args);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (stdin, stdout) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
-        Driven { child, stdin, stdout }
+        Driven::spawn(self.command(args))
     }
-
     /// The log so far.
     pub fn said(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
@@ -81,6 +92,13 @@ pub struct Driven {
 }
 
 impl Driven {
+    /// Starts it with pipes.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
+        Self { child, stdin, stdout }
+    }
+
     /// The next event, which must be of that kind.
     pub fn event(&mut self, kind: &str) -> serde_json::Value {
         let mut line = String::new();
@@ -97,8 +115,13 @@ impl Driven {
 
     /// Types a line.
     pub fn line(&mut self, text: &str) {
+        self.bytes(format!("{text}\n").as_bytes());
+    }
+
+    /// Writes to its input.
+    pub fn bytes(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().unwrap();
-        stdin.write_all(format!("{text}\n").as_bytes()).unwrap();
+        stdin.write_all(bytes).unwrap();
         stdin.flush().unwrap();
     }
 
@@ -134,14 +157,15 @@ async fn serve(listener: UnixListener, log: Log) {
 }
 
 async fn client(stream: std::os::unix::net::UnixStream, log: Log) -> zbus::Result<zbus::Connection> {
-    connection::Builder::unix_stream(stream)
-        .server(Guid::generate())
-        .p2p()
+    let builder = connection::Builder::unix_stream(stream).server(Guid::generate()).p2p();
+    objects(builder, log).build().await
+}
+
+fn objects(builder: connection::Builder<'_>, log: Log) -> connection::Builder<'_> {
+    builder
         .serve_at(ROOT, ObjectManager)
         .serve_at(ROOT, Manager { log: log.clone() })
         .serve_at(format!("{DEVICES}/{LAPTOP}"), Device::laptop(log.clone()))
         .serve_at(format!("{DEVICES}/{PHONE}"), Device::phone(log.clone()))
         .serve_at(format!("{}/{SESSION}", kinlink_proto::dbus::SESSIONS), Session { log })
-        .build()
-        .await
 }

@@ -25,6 +25,7 @@ pub enum Error {
     TooManyTries(String),
     NotFound(String),
     BadChallenge(String),
+    InvalidArgument(String),
 }
 
 fn note(log: &Log, text: impl Into<String>) {
@@ -241,6 +242,9 @@ impl Pairing {
         #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
     ) -> Result<(), Error> {
         note(&self.log, format!("confirm {code}"));
+        if code.len() != CODE.len() {
+            return Err(Error::InvalidArgument("the code has six digits; this was not counted as a try".to_owned()));
+        }
         if code == CODE {
             self.state = "linked";
             return Ok(self.state_changed(&emitter).await?);
