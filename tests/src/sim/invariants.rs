@@ -102,41 +102,37 @@ pub fn sending(world: &mut World, from: usize, to: Option<usize>, frame: &Frame)
 /// # Errors
 /// What does not.
 pub fn at_rest(world: &mut World) -> Result<(), String> {
-    let linked = agreed_members(world)?;
-    everyone_out_knows(world, &linked)?;
-    same_journals(world, &linked)?;
-    same_values(world, &linked)?;
-    sessions_end_everywhere(world, &linked)
-}
-
-/// The devices that are in, which all agree on that.
-fn agreed_members(world: &World) -> Result<Vec<usize>, String> {
-    let Some(account) = world.account else { return Ok(Vec::new()) };
-    let inside = |engine: &Engine| engine.roster().account() == Some(account) && engine.roster().evaluation().is_linked(engine.device());
-    let members: Vec<usize> = engines(world).filter(|(_, engine)| inside(engine)).map(|(at, _)| at).collect();
-    let ids: BTreeSet<DeviceId> = members.iter().map(|at| world.devices[*at].id()).collect();
-    for (at, engine) in engines(world).filter(|(at, _)| members.contains(at)) {
-        let theirs: BTreeSet<DeviceId> = engine.roster().evaluation().linked().map(|device| device.id).collect();
-        let present: BTreeSet<DeviceId> =
-            theirs.iter().copied().filter(|id| world.devices.iter().any(|device| device.id() == *id)).collect();
-        if present != ids {
-            return Err(format!("device {at} sees {present:?} linked, but {ids:?} see themselves in"));
-        }
-    }
-    Ok(members)
-}
-
-/// Who was put out has heard of it: everybody could reach everybody.
-fn everyone_out_knows(world: &World, linked: &[usize]) -> Result<(), String> {
-    let Some(engine) = linked.first().and_then(|at| world.devices[*at].engine.as_ref()) else { return Ok(()) };
-    for device in engine.roster().evaluation().devices.values().filter(|device| device.status == Status::Revoked) {
-        let own = world.devices.iter().filter_map(|d| d.engine.as_ref()).find(|e| e.device() == device.id);
-        let knows = |engine: &Engine| engine.roster().evaluation().device(device.id).is_none_or(|d| d.status != Status::Linked);
-        if own.is_some_and(|own| !knows(own)) {
-            return Err(format!("{:?} was revoked and has not heard of it", device.id));
-        }
+    for camp in camps(world)? {
+        same_journals(world, &camp)?;
+        same_values(world, &camp)?;
+        sessions_end_everywhere(world, &camp)?;
     }
     Ok(())
+}
+
+/// The devices that are in, in groups that all agree on who is. There is more than one only where devices revoked each
+/// other and nobody else is left who could hear of both: nothing that comes from a revoked key is read.
+fn camps(world: &World) -> Result<Vec<Vec<usize>>, String> {
+    let Some(account) = world.account else { return Ok(Vec::new()) };
+    let inside = |engine: &Engine| engine.roster().account() == Some(account) && engine.roster().evaluation().is_linked(engine.device());
+    let members: Vec<(usize, &Engine)> = engines(world).filter(|(_, engine)| inside(engine)).collect();
+    let mut camps: BTreeMap<BTreeSet<usize>, Vec<usize>> = BTreeMap::new();
+    for (at, engine) in &members {
+        let sees = |other: &Engine| engine.roster().evaluation().is_linked(other.device());
+        for (other, theirs) in members.iter().filter(|(_, theirs)| !sees(theirs)) {
+            if theirs.roster().evaluation().is_linked(engine.device()) {
+                return Err(format!("device {other} sees device {at} linked, which sees device {other} out"));
+            }
+        }
+        let camp: BTreeSet<usize> = (0..world.devices.len()).filter(|other| engine.roster().evaluation().is_linked(world.devices[*other].id())).collect();
+        camps.entry(camp).or_default().push(*at);
+    }
+    for (seen, camp) in &camps {
+        if !seen.iter().eq(camp) {
+            return Err(format!("devices {camp:?} see {seen:?} linked"));
+        }
+    }
+    Ok(camps.into_values().collect())
 }
 
 fn same_journals(world: &World, linked: &[usize]) -> Result<(), String> {

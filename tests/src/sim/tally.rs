@@ -1,11 +1,12 @@
 //! What runs have exercised: a simulation in which nothing happens proves nothing.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::world::World;
 
 /// Counts over many runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Devices whose code was typed.
     pub linked: usize,
@@ -23,6 +24,10 @@ pub struct Tally {
     pub broken: usize,
     /// Frames that arrived.
     pub frames: usize,
+    /// Those by type.
+    pub kinds: BTreeMap<u16, usize>,
+    /// The most that arrived in one run, and its seed.
+    pub most: (usize, u64),
 }
 
 impl Tally {
@@ -37,16 +42,22 @@ impl Tally {
         self.crashes += world.crashes;
         self.broken += world.breaks;
         self.frames += world.frames;
+        self.most = self.most.max((world.frames, world.plan.seed));
+        for (kind, count) in &world.kinds {
+            *self.kinds.entry(*kind).or_default() += count;
+        }
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { linked, writes, others, revoked, ended, crashes, broken, frames } = self;
+        let Self { linked, writes, others, revoked, ended, crashes, broken, frames, kinds, most } = self;
         write!(
             f,
             "{linked} linked, {writes} writes ({others} by joined devices), {revoked} revoked, {ended} sessions ended, \
-             {crashes} crashes, {broken} connections broken, {frames} frames"
-        )
+             {crashes} crashes, {broken} connections broken, {frames} frames (most in seed {}: {})",
+            most.1, most.0
+        )?;
+        kinds.iter().try_for_each(|(kind, count)| write!(f, "\n  frame {kind:#06x}: {count}"))
     }
 }

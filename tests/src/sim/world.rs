@@ -70,7 +70,8 @@ pub struct World {
     pub frames: usize,
     /// Frames that arrived, by type.
     pub kinds: BTreeMap<u16, usize>,
-    plan: Plan,
+    /// What this run is.
+    pub plan: Plan,
     conns: BTreeMap<u64, Conn>,
     queue: BTreeMap<(u64, u64), Event>,
     sequence: u64,
@@ -85,6 +86,13 @@ pub struct World {
 /// # Errors
 /// The first invariant that does not hold.
 pub fn run(plan: Plan) -> Result<World, Failure> {
+    std::panic::catch_unwind(|| play(plan)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(Failure { seed: plan.seed, step: 0, what: format!("panicked: {}", text.unwrap_or_default()) })
+    })
+}
+
+fn play(plan: Plan) -> Result<World, Failure> {
     let mut world = World::new(plan);
     let mut step = 0;
     let fail = |step, what| Failure { seed: plan.seed, step, what };
