@@ -3,13 +3,35 @@
 CARGO ?= cargo
 SEEDS ?= 500
 SEED ?=
+PREFIX ?= /usr/local
+DESTDIR ?=
+# Where `install` takes the programs from.
+BUILT ?= target/release
 
-.PHONY: all build demo test sim setup lint fmt
+.PHONY: all build install demo test sim setup lint fmt
 
 all: build
 
 build:
 	$(CARGO) build --release -p kinlink-daemon -p kinlink-ctl
+
+# After `make build`: programs, user unit, D-Bus activation, man pages and completions. PREFIX=$$HOME/.local needs no root.
+install:
+	@test -x $(BUILT)/kinlinkd -a -x $(BUILT)/kinctl || { echo "first: make build" >&2; exit 1; }
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin $(DIRS:%=share/%))
+	install $(BUILT)/kinlinkd $(BUILT)/kinctl $(DESTDIR)$(PREFIX)/bin
+	sed 's,/usr/local/bin/,$(PREFIX)/bin/,' systemd/kinlinkd.service >$(SHARE)/systemd/user/kinlinkd.service
+	sed 's,/usr/local/bin/,$(PREFIX)/bin/,' systemd/org.kinlink.Kinlink1.service \
+		>$(SHARE)/dbus-1/services/org.kinlink.Kinlink1.service
+	install -m 644 proto/dbus/*.xml $(SHARE)/dbus-1/interfaces
+	$(BUILT)/kinctl man $(SHARE)/man/man1
+	$(BUILT)/kinctl completions bash >$(SHARE)/bash-completion/completions/kinctl
+	$(BUILT)/kinctl completions zsh >$(SHARE)/zsh/site-functions/_kinctl
+	$(BUILT)/kinctl completions fish >$(SHARE)/fish/vendor_completions.d/kinctl.fish
+
+SHARE = $(DESTDIR)$(PREFIX)/share
+DIRS = systemd/user dbus-1/services dbus-1/interfaces man/man1 bash-completion/completions zsh/site-functions \
+	fish/vendor_completions.d
 
 # Two real daemons with throwaway homes; needs neither root nor a message bus.
 demo:
