@@ -177,50 +177,14 @@ async fn what_is_not_there_is_refused_by_its_standard_name() {
 /// The kind is asked for in the session's title.
 fn each_kind(_: &Caller, command: &Command) -> Result<Reply, CommandError> {
     let Command::CreateSession { title, .. } = command else { panic!("{command:?}") };
-    Err(CommandError::new(KINDS[title.parse::<usize>().unwrap()], "as asked"))
+    Err(CommandError::new(ErrorKind::ALL[title.parse::<usize>().unwrap()], "as asked"))
 }
-
-const KINDS: [ErrorKind; 30] = {
-    use ErrorKind::*;
-    [
-        NotFound,
-        Refused,
-        NotAllowed,
-        Expired,
-        AlreadyUsed,
-        Cancelled,
-        AlreadyLinked,
-        NotLinked,
-        LeaveFirst,
-        PairingOpen,
-        PairingClosed,
-        BadChallenge,
-        BadProof,
-        WrongCode,
-        TooManyTries,
-        SecondClaimant,
-        Unreachable,
-        WrongAccount,
-        NotOwner,
-        LastOwner,
-        TooManyDevices,
-        Revoked,
-        SessionEnded,
-        TooLarge,
-        InvalidArgument,
-        UpdateNeeded,
-        Locked,
-        Storage,
-        Internal,
-        NotFound,
-    ]
-};
 
 #[tokio::test]
 async fn each_error_has_its_own_name() {
     let service = start(each_kind, SessionBus::No).await;
     let client = service.client().await;
-    for (n, kind) in KINDS.iter().enumerate() {
+    for (n, kind) in ErrorKind::ALL.iter().enumerate() {
         let refused = client.call(dbus::ROOT, dbus::MANAGER, "CreateSession", &(NOTES, n.to_string(), none())).await;
         assert_eq!(refused.map(|_| ()), Err(format!("{}{kind:?}", dbus::ERROR_PREFIX)));
     }

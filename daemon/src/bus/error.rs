@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use kinlink_proto::dbus::Error as Name;
-use kinlink_proto::engine::error::{CommandError, ErrorKind};
+use kinlink_proto::engine::error::CommandError;
 use zbus::Message;
 use zbus::message::Header;
 
@@ -103,47 +103,12 @@ impl Standard {
 
 impl From<CommandError> for Failure {
     fn from(error: CommandError) -> Self {
-        Self::new(name(error.kind), error.message)
+        Self::new(error.kind, error.message)
     }
 }
 
 impl From<zbus::Error> for Failure {
     fn from(error: zbus::Error) -> Self {
         Self::internal(error)
-    }
-}
-
-/// The name that clients know a kind of failure by.
-pub(super) fn name(kind: ErrorKind) -> Name {
-    match kind {
-        ErrorKind::NotFound => Name::NotFound,
-        ErrorKind::Refused => Name::Refused,
-        ErrorKind::NotAllowed => Name::NotAllowed,
-        ErrorKind::Expired => Name::Expired,
-        ErrorKind::AlreadyUsed => Name::AlreadyUsed,
-        ErrorKind::Cancelled => Name::Cancelled,
-        ErrorKind::AlreadyLinked => Name::AlreadyLinked,
-        ErrorKind::NotLinked => Name::NotLinked,
-        ErrorKind::LeaveFirst => Name::LeaveFirst,
-        ErrorKind::PairingOpen => Name::PairingOpen,
-        ErrorKind::PairingClosed => Name::PairingClosed,
-        ErrorKind::BadChallenge => Name::BadChallenge,
-        ErrorKind::BadProof => Name::BadProof,
-        ErrorKind::WrongCode => Name::WrongCode,
-        ErrorKind::TooManyTries => Name::TooManyTries,
-        ErrorKind::SecondClaimant => Name::SecondClaimant,
-        ErrorKind::Unreachable => Name::Unreachable,
-        ErrorKind::WrongAccount => Name::WrongAccount,
-        ErrorKind::NotOwner => Name::NotOwner,
-        ErrorKind::LastOwner => Name::LastOwner,
-        ErrorKind::TooManyDevices => Name::TooManyDevices,
-        ErrorKind::Revoked => Name::Revoked,
-        ErrorKind::SessionEnded => Name::SessionEnded,
-        ErrorKind::TooLarge => Name::TooLarge,
-        ErrorKind::InvalidArgument => Name::InvalidArgument,
-        ErrorKind::UpdateNeeded => Name::UpdateNeeded,
-        ErrorKind::Locked => Name::Locked,
-        ErrorKind::Storage => Name::Storage,
-        ErrorKind::Internal => Name::Internal,
     }
 }

@@ -8,7 +8,7 @@ use zbus::Message;
 
 use super::call::{Call, unexpected};
 use super::contract::{Interface, Method, OPTIONS, changing, constant};
-use super::error::{self, Failure};
+use super::error::Failure;
 use super::objects::{Object, Values, shown, text};
 use super::options::{Options, bounded};
 use super::{limits, signals};
@@ -60,7 +60,7 @@ pub(super) fn values(view: &PairingView, this: DeviceId) -> Values {
         ("Custody", view.custody.to_string().into()),
         ("Expires", view.expires.0.into()),
         ("TriesLeft", u32::from(view.tries_left).into()),
-        ("Error", failure.map(|error| error::name(error.kind).name()).unwrap_or_default().into()),
+        ("Error", failure.map(|error| error.kind.name()).unwrap_or_default().into()),
         ("ErrorMessage", text(failure.map(|error| error.message.as_str()).unwrap_or_default()).into()),
         ("Device", linked(view, this).object_path().into()),
     ]
