@@ -244,7 +244,7 @@ async fn display(out: &Output, attempt: &Attempt, pairing: &Pairing, shown: &mut
         Ok(code) if code == *shown => return Ok(()),
         Ok(code) => code,
         // It went on since its state was read; what it is now is signalled.
-        Err(Failure::Daemon { error: Error::PairingClosed, .. }) => return Ok(()),
+        Err(Failure::Daemon { error: Error::PairingClosed | Error::Refused, .. }) => return Ok(()),
         Err(failure) => return Err(failure),
     };
     let again = !std::mem::replace(shown, code.clone()).is_empty();
