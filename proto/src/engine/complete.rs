@@ -13,14 +13,13 @@ use crate::roster::Roster;
 use crate::roster::keyring::Keyring;
 use crate::session::content::Space;
 use crate::store::{StoreError, Table};
-use crate::wire::Address;
 use crate::wire::frame::CloseCode;
 
 impl Engine {
     pub(super) fn linked(&mut self, cx: &mut Cx<'_>, conn: ConnId, linked: &Linked) -> Result<(), Fail> {
         let Some(join) = self.join.as_mut() else { return Ok(()) };
         join.joiner.linked(linked).map_err(Fail::Peer)?;
-        if !self.complete(cx, &linked.statements, &linked.epochs, &linked.histories, &linked.addresses)? {
+        if !self.complete(cx, linked)? {
             return Err(Fail::Peer(CloseCode::Protocol));
         }
         self.send_link(conn, &Message::Done);
@@ -36,7 +35,8 @@ impl Engine {
         from: Option<ConnId>,
         statements: &[Vec<u8>],
     ) -> Result<(), Fail> {
-        if self.complete(cx, statements, &[], &[], &[])?
+        let linked = Linked { statements: statements.to_vec(), ..Linked::default() };
+        if self.complete(cx, &linked)?
             && let Some(conn) = from
         {
             // The next hello speaks for the account.
@@ -46,17 +46,10 @@ impl Engine {
     }
 
     /// Completes a pending join if the statements link this device. Returns whether they did.
-    fn complete(
-        &mut self,
-        cx: &mut Cx<'_>,
-        statements: &[Vec<u8>],
-        epochs: &[Vec<u8>],
-        histories: &[Vec<u8>],
-        addresses: &[Address],
-    ) -> Result<bool, Fail> {
+    fn complete(&mut self, cx: &mut Cx<'_>, linked: &Linked) -> Result<bool, Fail> {
         let Some(pending) = self.local.pending.clone() else { return Ok(false) };
         let mut roster = pending_roster(&pending);
-        roster.insert(statements).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+        roster.insert(&linked.statements).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
         if roster.account() != Some(pending.account) || !roster.evaluation().is_linked(self.device()) {
             return Ok(false);
         }
@@ -65,8 +58,9 @@ impl Engine {
         let brought = self.bring_along(cx, sessions)?;
         self.start_over(cx, pending.account)?;
         self.absorb(cx, &all, None)?;
-        self.receive_epochs(cx, epochs, histories)?;
-        self.remember(cx, pending.shower, None, addresses)?;
+        self.receive_epochs(cx, &linked.epochs, &linked.histories)?;
+        self.receive_reports(cx, None, &linked.reports)?;
+        self.remember(cx, pending.shower, None, &linked.addresses)?;
         if pending.cancelled {
             self.local.untold = true;
             self.revoke_self(cx, reason::LEFT, "cancelled while linking")?;

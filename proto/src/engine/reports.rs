@@ -57,7 +57,7 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn receive_reports(&mut self, cx: &mut Cx<'_>, id: ConnId, reports: &[Vec<u8>]) -> Result<(), Fail> {
+    pub(super) fn receive_reports(&mut self, cx: &mut Cx<'_>, from: Option<ConnId>, reports: &[Vec<u8>]) -> Result<(), Fail> {
         for bytes in reports {
             let report = Report::open(bytes).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
             let said = &report.content;
@@ -68,7 +68,7 @@ impl Engine {
             }
             self.remember(cx, said.device, None, &said.addresses)?;
             self.seen(cx, said.device, said.time.min(cx.now.wall))?;
-            self.keep_report(cx, report, Some(id))?;
+            self.keep_report(cx, report, from)?;
             self.changed.view = true;
         }
         self.reach_out(cx.now.mono);

@@ -306,6 +306,7 @@ impl Engine {
                 statements: self.roster_bytes(),
                 epochs,
                 histories,
+                reports: self.reports.values().map(|report| report.bytes().to_vec()).collect(),
                 addresses: self.addresses.clone(),
                 ..Linked::default()
             };

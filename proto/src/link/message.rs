@@ -145,6 +145,8 @@ pub struct Linked {
     pub epochs: Vec<Vec<u8>>,
     /// The epochs before.
     pub histories: Vec<Vec<u8>>,
+    /// The newest report of each device: where the others are, should S be gone by the time J looks for it.
+    pub reports: Vec<Vec<u8>>,
     /// Where S can be reached.
     pub addresses: Vec<Address>,
     /// Not understood, and not critical.
@@ -364,6 +366,7 @@ impl Encode for Linked {
         write_objects(w, &self.statements);
         write_objects(w, &self.epochs);
         write_objects(w, &self.histories);
+        write_objects(w, &self.reports);
         w.n8(&self.addresses);
         self.ext.encode(w);
     }
@@ -375,6 +378,7 @@ impl Decode for Linked {
             statements: objects(r, "statements")?,
             epochs: objects(r, "sealed epochs")?,
             histories: objects(r, "histories")?,
+            reports: objects(r, "reports")?,
             addresses: r.n8("addresses", limits::ADDRESSES)?,
             ext: understood(r)?,
         })
