@@ -100,6 +100,8 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(25);
 pub const REDIAL_MIN: Duration = Duration::from_millis(500);
 /// The longest wait before dialling again.
 pub const REDIAL_MAX: Duration = Duration::from_secs(60);
+/// Dials after which a revoked device is no longer looked for: with the waits in between about an hour.
+pub const SEEK_REVOKED: u32 = 64;
 /// Changes are reported to the other devices after this much quiet, so that a burst costs one report.
 pub const REPORT_QUIET: Duration = Duration::from_secs(2);
 

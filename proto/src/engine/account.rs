@@ -157,9 +157,7 @@ impl Engine {
             Some(pending) => pending_roster(pending).evaluation().devices.keys().copied().collect(),
             None => BTreeSet::new(),
         };
-        if !self.local.out || self.local.untold {
-            keys.extend(self.roster.evaluation().devices.keys());
-        }
+        keys.extend(self.roster.evaluation().devices.keys());
         keys.remove(&me);
         self.outputs.push_back(Output::Admit(keys.into_iter().collect()));
     }

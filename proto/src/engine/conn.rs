@@ -10,6 +10,7 @@ use crate::id::{DeviceId, JournalId};
 use crate::journal::Position;
 use crate::limits;
 use crate::roster::Status;
+use crate::roster::statement::{Action, Statement};
 use crate::store::StoreError;
 use crate::sync::transfer::Incoming;
 use crate::time::Mono;
@@ -67,7 +68,7 @@ impl Engine {
         self.dial_succeeded(peer);
         // The roster of this moment decides, whatever the handshake was admitted by.
         match self.standing_of(peer) {
-            Some(Status::Linked) if self.local.untold => self.tell_of_leaving(cx, id)?,
+            _ if self.local.out => self.say_why_out(id),
             Some(Status::Linked) => {
                 self.remember(cx, peer, Some(&address), &[])?;
                 if self.is_duplicate(id) {
@@ -133,14 +134,33 @@ impl Engine {
             self.roster.proof_of_revocation(peer).into_iter().map(|statement| statement.bytes.clone()).collect();
         self.outputs.push_back(Output::Send { conn: id, frame: Message::Revoked(proof).to_frame() });
         self.close(id, CloseCode::Revoked, limits::REVOKED_WAIT);
+        self.told(peer);
     }
 
-    /// A device that left tells whom it meets, once.
-    fn tell_of_leaving(&mut self, cx: &mut Cx<'_>, id: ConnId) -> Result<(), StoreError> {
-        self.hand_over_revocation(id, self.device());
+    /// A device that is out talks to nobody, but says why to those who still count on it: whoever knows no other
+    /// device learns it here, and what else happened with it.
+    fn say_why_out(&mut self, id: ConnId) {
+        let me = self.device();
+        let proof = self.roster.proof_of_revocation(me).into_iter().map(|statement| statement.bytes.clone()).collect();
+        self.outputs.push_back(Output::Send { conn: id, frame: Message::Revoked(proof).to_frame() });
+        // One that left stays for the answer: until somebody knows, it has not left for the others.
+        if !self.local.untold {
+            self.close(id, CloseCode::Revoked, limits::REVOKED_WAIT);
+        }
+    }
+
+    /// A peer that hands this device its own leaving keeps it from now on.
+    fn told_of_leaving(&mut self, cx: &mut Cx<'_>, id: ConnId, frame: &Frame) -> Result<(), StoreError> {
+        let me = self.device();
+        let out = |bytes: &Vec<u8>| {
+            Statement::decode(bytes).is_ok_and(|said| matches!(said.action, Action::Revoke(revoke) if revoke.device == me))
+        };
+        if !matches!(Message::from_frame(frame), Ok(Some(Message::Revoked(proof))) if proof.iter().any(out)) {
+            return Ok(());
+        }
         self.local.untold = false;
         self.local.save(cx.store)?;
-        self.admit();
+        self.close(id, CloseCode::Done, Duration::ZERO);
         Ok(())
     }
 
@@ -191,6 +211,9 @@ impl Engine {
         if self.conns.get(&id).is_none_or(|conn| conn.closing) {
             return Ok(());
         }
+        if self.local.out {
+            return self.told_of_leaving(cx, id, frame);
+        }
         let result = match Message::from_frame(frame) {
             Ok(Some(message)) => self.message(cx, id, message),
             Ok(None) => Ok(()),
@@ -226,7 +249,7 @@ impl Engine {
             Message::Statements(statements) => self.receive_statements(cx, id, &statements),
             _ if self.local.pending.is_some() => Ok(()),
             Message::Epochs { sealed, histories } => self.receive_epochs(cx, &sealed, &histories),
-            Message::Reports(reports) => self.receive_reports(cx, id, &reports),
+            Message::Reports(reports) => self.receive_reports(cx, Some(id), &reports),
             Message::Want(wants) => self.serve(cx, id, &wants),
             Message::Journal { header, segments } => self.receive_journal(cx, id, &header, &segments),
             Message::Have(positions) => self.receive_have(id, positions),

@@ -135,8 +135,7 @@ impl Engine {
                 "this is the last owner; make another device an owner first, or revoke the others",
             );
         }
-        let untold = self.ready().next().is_none();
-        self.local.untold = untold;
+        self.local.untold = true;
         self.revoke_self(cx, reason::LEFT, why)?;
         Ok(Reply::Done)
     }

@@ -21,6 +21,8 @@ pub(super) struct Peer {
     dialling: bool,
     /// Not stored: failures since the last success.
     failures: u32,
+    /// Not stored: whether it was handed its revocation.
+    told: bool,
     /// Not stored: when to dial next.
     redial: Option<Mono>,
 }
@@ -108,8 +110,23 @@ impl Engine {
             return Vec::new();
         }
         let me = self.device();
-        let linked = self.roster.evaluation().devices.values().filter(|device| device.status == Status::Linked);
-        linked.map(|device| device.id).filter(|id| *id != me).collect()
+        let wanted = self.roster.evaluation().devices.values().filter(|device| match device.status {
+            Status::Linked => true,
+            Status::Revoked => !self.local.out && self.is_sought(device.id),
+            _ => false,
+        });
+        wanted.map(|device| device.id).filter(|id| *id != me).collect()
+    }
+
+    /// Whether to look for a revoked device, which may not know where this one is. One that is gone for good is given
+    /// up for this run.
+    fn is_sought(&self, device: DeviceId) -> bool {
+        self.peers.get(&device).is_some_and(|peer| !peer.told && peer.failures < limits::SEEK_REVOKED)
+    }
+
+    /// A device was handed its revocation.
+    pub(super) fn told(&mut self, device: DeviceId) {
+        self.peers.entry(device).or_default().told = true;
     }
 
     pub(super) fn redial(&mut self, now: Mono) {
