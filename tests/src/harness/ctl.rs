@@ -1,12 +1,16 @@
 //! A running `kinctl`: its events as they come, its input, Ctrl-C, and how it ended.
 
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use rustix::fs::OFlags;
 use rustix::process::Signal;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
 use super::{PATIENCE, eventually, signal};
@@ -17,7 +21,7 @@ pub struct Ctl {
     /// What it was called with, for messages.
     call: String,
     child: Child,
-    input: Option<ChildStdin>,
+    input: Option<File>,
     lines: Receiver<String>,
     seen: Vec<String>,
     errors: Option<JoinHandle<String>>,
@@ -48,16 +52,32 @@ pub struct Failure {
 }
 
 impl Ctl {
-    pub(super) fn start(mut command: Command, call: String) -> Self {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+    /// Starts it with a pipe for its input, as a script does.
+    pub(super) fn script(mut command: Command, call: String) -> Self {
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        command.stdin(read);
+        Self::start(command, call, write.into())
+    }
+
+    /// Starts it with a terminal for its input: it asks.
+    pub(super) fn person(mut command: Command, call: String) -> Self {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+        let flags = i32::try_from(OFlags::NOCTTY.bits()).unwrap();
+        command.stdin(OpenOptions::new().read(true).write(true).custom_flags(flags).open(name).unwrap());
+        Self::start(command, call, terminal.into())
+    }
+
+    fn start(mut command: Command, call: String, input: File) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let out = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let err = child.stderr.take().unwrap();
         let errors = std::thread::spawn(move || std::io::read_to_string(err).unwrap_or_default());
-        let input = child.stdin.take();
-        Self { call, child, input, lines, seen: Vec::new(), errors: Some(errors) }
+        Self { call, child, input: Some(input), lines, seen: Vec::new(), errors: Some(errors) }
     }
 
     /// The next event called `name`; what comes before it is passed over.

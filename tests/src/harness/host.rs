@@ -134,12 +134,22 @@ impl Host {
         within(START, &format!("{} ends", self.name), || child.try_wait().unwrap())
     }
 
-    /// Starts `kinctl` with `args`; it runs on.
+    /// Starts `kinctl` with `args` in a script; it runs on.
     #[must_use]
     pub fn spawn(&self, args: &[&str]) -> Ctl {
+        Ctl::script(self.kinctl(args), format!("{}: kinctl {}", self.name, args.join(" ")))
+    }
+
+    /// Starts `kinctl` with `args` at a terminal, where it asks; it runs on.
+    #[must_use]
+    pub fn at_terminal(&self, args: &[&str]) -> Ctl {
+        Ctl::person(self.kinctl(args), format!("{}: kinctl {}", self.name, args.join(" ")))
+    }
+
+    fn kinctl(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program("kinctl"));
         command.env_clear().env("KINLINK_SOCKET", self.socket()).args(args);
-        Ctl::start(command, format!("{}: kinctl {}", self.name, args.join(" ")))
+        command
     }
 
     /// Runs `kinctl` with `args` to its end, its input empty: what a person sees.

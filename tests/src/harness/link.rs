@@ -1,6 +1,6 @@
 //! Linking as two people with two terminals do it.
 
-use super::{Ctl, Host};
+use super::{Ctl, Host, eventually};
 
 /// A linking under way: `kinctl link` on one device, `kinctl join` on the other.
 #[derive(Debug)]
@@ -11,13 +11,16 @@ pub struct Linking {
     pub join: Ctl,
 }
 
-/// Links `joiner` to the account of `shower`.
+/// Links `joiner` to the account of `shower`, until both list each other as linked.
 pub fn link(shower: &Host, joiner: &Host) {
     let mut linking = Linking::start(shower, joiner);
     let code = linking.code();
     linking.show.type_line(&code);
     assert_eq!(linking.show.end().ok()["event"], "linked");
     assert_eq!(linking.join.end().ok()["event"], "linked");
+    for (host, other) in [(shower, joiner), (joiner, shower)] {
+        eventually("both list both", || (host.linked().iter().any(|name| name == other.name())).then_some(()));
+    }
 }
 
 impl Linking {
