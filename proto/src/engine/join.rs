@@ -36,6 +36,11 @@ impl Join {
     pub(super) fn is_active(&self) -> bool {
         !matches!(self.joiner.stage(), JoinerStage::Linked | JoinerStage::Ended(_))
     }
+
+    /// Taken back by the user; only the shower's answer is missing, which *pending* gets in any case.
+    fn is_cancelled(&self) -> bool {
+        self.joiner.stage() == JoinerStage::Cancelling
+    }
 }
 
 impl Engine {
@@ -61,6 +66,9 @@ impl Engine {
         if let Some(name) = name.filter(|name| !clean(name).is_empty()) {
             self.rename(cx, self.device(), &name)?;
         }
+        if let Some(conn) = self.join.take().and_then(|cancelled| cancelled.conn) {
+            self.close_link(conn, CloseCode::Cancelled);
+        }
         let pairing = self.next_pairing();
         self.join = Some(Join {
             id: pairing,
@@ -84,7 +92,7 @@ impl Engine {
                 "this device is linked with others already; `kinctl leave` takes it out of that account first",
             );
         }
-        if self.join.as_ref().is_some_and(Join::is_active) {
+        if self.join.as_ref().is_some_and(|join| join.is_active() && !join.is_cancelled()) {
             return refuse(ErrorKind::PairingOpen, "this device is joining already; cancel that first");
         }
         if self.show.as_ref().is_some_and(super::show::Show::is_open) {
