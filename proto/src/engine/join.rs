@@ -184,7 +184,7 @@ impl Engine {
         let join = self.join.as_mut().filter(|join| join.id == pairing && join.owner == caller);
         let Some(join) = join else { return refuse(ErrorKind::NotFound, "there is no such pairing") };
         let (Some(offer), Some(conn), JoinerStage::Offered) = (&join.offer, join.conn, join.joiner.stage()) else {
-            return refuse(ErrorKind::Refused, "there is no offer to accept");
+            return refuse(ErrorKind::PairingClosed, "there is no offer to accept");
         };
         let params = AcceptParams { name, platform, replaces: None };
         let pending = Pending {
@@ -214,7 +214,7 @@ impl Engine {
         let join = self.join.as_ref().filter(|join| join.id == pairing && join.owner == caller);
         match join.map(|join| join.joiner.code()) {
             Some(Some(code)) => Ok(Reply::Code(code)),
-            Some(None) => refuse(ErrorKind::Refused, "there is no code to show now"),
+            Some(None) => refuse(ErrorKind::PairingClosed, "there is no code to show now"),
             None => refuse(ErrorKind::NotFound, "there is no such pairing"),
         }
     }
@@ -301,7 +301,7 @@ impl Engine {
     /// leaves as soon as it learns that it was linked.
     fn cancel_join(&mut self, cx: &mut Cx<'_>) -> Result<Reply, Fail> {
         let Some(join) = self.join.as_mut().filter(|join| join.is_active()) else {
-            return refuse(ErrorKind::Refused, "that pairing is over already");
+            return refuse(ErrorKind::PairingClosed, "that pairing is over already");
         };
         let frame = match join.joiner.stage() {
             JoinerStage::Offered => join.joiner.decline(),

@@ -269,7 +269,7 @@ impl Engine {
                 refuse(ErrorKind::InvalidArgument, "the code has six digits; this was not counted as a try")
             }
             Confirm::NotReady => {
-                refuse(ErrorKind::Refused, "there is no code to type yet; wait until the new device shows one")
+                refuse(ErrorKind::PairingClosed, "there is no code to type yet; wait until the new device shows one")
             }
             Confirm::Ended(code) => {
                 self.end_show(cx.now.mono);
@@ -410,7 +410,7 @@ impl Engine {
 
     pub(super) fn cancel_show(&mut self, now: Mono) -> Result<Reply, Fail> {
         if !self.show.as_ref().is_some_and(Show::is_open) {
-            return refuse(ErrorKind::Refused, "that pairing is over already");
+            return refuse(ErrorKind::PairingClosed, "that pairing is over already");
         }
         self.stop_show(now, CloseCode::Cancelled);
         Ok(Reply::Done)
