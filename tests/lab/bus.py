@@ -43,7 +43,7 @@ class Client:
 
     def __init__(self, socket, peer):
         self.connection = DBusConnectionBase(prep_socket(socket))
-        self.destination = None if peer else NAME
+        self.peer = peer
         self.signals = []
         if not peer:
             bus = DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
@@ -56,7 +56,7 @@ class Client:
     def call(self, path, interface, method, signature="", *args):
         """Calls a method; `interface` may leave out our prefix. A single value is given as it is."""
         interface = interface if "." in interface else f"{NAME}.{interface}"
-        address = DBusAddress(path, self.destination, interface)
+        address = DBusAddress(path, NAME, interface)
         body = self._call(new_method_call(address, method, signature or None, args))
         return body[0] if len(body) == 1 else body
 
@@ -100,6 +100,9 @@ class Client:
         return self.signal(f"{path} {name} = {value}", says)
 
     def _call(self, message):
+        if self.peer:
+            # There is no bus that would know names.
+            del message.header.fields[HeaderFields.destination]
         serial = next(self.connection.outgoing_serial)
         self.connection.sock.sendall(message.serialise(serial=serial))
         deadline = time.monotonic() + PATIENCE
