@@ -4,7 +4,7 @@ use super::command::{CallerId, OldSessions, PairingId, Reply};
 use super::error::{CommandError, ErrorKind};
 use super::io::{ConnId, Event, Output};
 use super::local::Pending;
-use super::refusals::pairing_error;
+use super::refusals::joining_error;
 use super::view::{Direction, PairingState, PairingView};
 use super::{Cx, Engine, Fail, refuse};
 use crate::limits;
@@ -199,7 +199,7 @@ impl Engine {
         let frame = join
             .joiner
             .accept(&self.config.identity, params, cx.entropy)
-            .map_err(|code| Fail::from(pairing_error(code)))?;
+            .map_err(|code| Fail::from(joining_error(code)))?;
         self.remember(cx, pending.shower, None, &pending.addresses)?;
         self.local.pending = Some(pending);
         self.local.save(cx.store)?;
@@ -265,7 +265,7 @@ impl Engine {
     pub(super) fn link_dial_failed(&mut self, pairing: PairingId, code: Option<CloseCode>, reason: &str) {
         let Some(join) = self.join.as_mut().filter(|join| join.id == pairing && join.is_active()) else { return };
         join.error = Some(match code {
-            Some(code) => pairing_error(code),
+            Some(code) => joining_error(code),
             None => CommandError::new(
                 ErrorKind::Unreachable,
                 format!(
@@ -367,7 +367,7 @@ fn join_view(join: &Join) -> PairingView {
     let terms = &join.joiner.challenge().terms;
     let offer = join.offer.as_ref();
     let ended = match join.joiner.stage() {
-        JoinerStage::Ended(code) => Some(pairing_error(code)),
+        JoinerStage::Ended(code) => Some(joining_error(code)),
         _ => None,
     };
     PairingView {

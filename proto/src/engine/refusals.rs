@@ -3,7 +3,21 @@
 use super::error::{CommandError, ErrorKind};
 use crate::wire::frame::CloseCode;
 
-/// A close code of linking, as either side's user is told.
+/// A close code of linking, as the new device's user is told.
+pub(super) fn joining_error(code: CloseCode) -> CommandError {
+    match code {
+        CloseCode::AlreadyLinked => {
+            CommandError::new(ErrorKind::AlreadyLinked, "that account has this device among its own already")
+        }
+        CloseCode::RevokedKey => CommandError::new(
+            ErrorKind::Revoked,
+            "this device's key was revoked in that account and cannot come back; `kinctl erase` gives it a fresh one",
+        ),
+        code => pairing_error(code),
+    }
+}
+
+/// A close code of linking, as the user of the device that shows the challenge is told.
 pub(super) fn pairing_error(code: CloseCode) -> CommandError {
     let (kind, message) = match code {
         CloseCode::PairingClosed => (ErrorKind::PairingClosed, "no challenge is open there; show a new one"),
@@ -21,7 +35,7 @@ pub(super) fn pairing_error(code: CloseCode) -> CommandError {
         CloseCode::WrongCode => (ErrorKind::TooManyTries, "the code was wrong three times; nothing was linked"),
         CloseCode::AlreadyLinked => (ErrorKind::AlreadyLinked, "that device is linked in this account already"),
         CloseCode::RevokedKey => (
-            ErrorKind::Revoked,
+            ErrorKind::Refused,
             "that device's key was revoked in this account and cannot come back; run `kinctl erase` on it and link it anew",
         ),
         CloseCode::TooManyDevices => {
