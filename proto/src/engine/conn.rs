@@ -78,6 +78,7 @@ impl Engine {
                 self.changed.view = true;
             }
             Some(status) if is_out(status) => self.hand_over_revocation(id, peer),
+            Some(Status::Unconfirmed) => self.hand_over_revocation(id, self.linker_of(peer)),
             _ => self.close(id, CloseCode::UnknownDevice, Duration::ZERO),
         }
         Ok(())
@@ -128,13 +129,19 @@ impl Engine {
         self.outputs.push_back(Output::Send { conn: id, frame: Message::Hello(Box::new(hello)).to_frame() });
     }
 
-    /// A revoked key gets its revocation and the statements that prove it, and nothing else.
-    fn hand_over_revocation(&mut self, id: ConnId, peer: DeviceId) {
+    /// Who linked a device.
+    fn linker_of(&self, device: DeviceId) -> DeviceId {
+        self.roster.evaluation().device(device).map_or(device, |device| device.linked_by)
+    }
+
+    /// A revoked key gets its revocation and the statements that prove it, and nothing else; one that was linked by a
+    /// key that was being revoked gets that revocation.
+    fn hand_over_revocation(&mut self, id: ConnId, device: DeviceId) {
         let proof =
-            self.roster.proof_of_revocation(peer).into_iter().map(|statement| statement.bytes.clone()).collect();
+            self.roster.proof_of_revocation(device).into_iter().map(|statement| statement.bytes.clone()).collect();
         self.outputs.push_back(Output::Send { conn: id, frame: Message::Revoked(proof).to_frame() });
         self.close(id, CloseCode::Revoked, limits::REVOKED_WAIT);
-        self.told(peer);
+        self.told(device);
     }
 
     /// A device that is out talks to nobody, but says why to those who still count on it: whoever knows no other
@@ -194,6 +201,10 @@ impl Engine {
         let Some(conn) = self.conns.remove(&id) else { return Ok(()) };
         if conn.ready || !conn.closing {
             self.seen(cx, conn.peer, cx.now.wall)?;
+        }
+        if !conn.ready {
+            let peer = self.peers.entry(conn.peer).or_default();
+            peer.failures = peer.failures.saturating_add(1);
         }
         if self.conn_of(conn.peer).is_none() && code != Some(CloseCode::Duplicate) {
             self.dial_soon(cx.now.mono, conn.peer);
@@ -264,6 +275,7 @@ impl Engine {
         let Some(conn) = self.conns.get_mut(&id) else { return Ok(()) };
         let peer = conn.peer;
         conn.ready = true;
+        self.peers.entry(peer).or_default().failures = 0;
         conn.theirs = hello.journals.iter().map(|position| (position.journal, *position)).collect();
         self.changed.view = true;
         if self.local.pending.is_some() {

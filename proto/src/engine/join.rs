@@ -37,6 +37,10 @@ impl Join {
         !matches!(self.joiner.stage(), JoinerStage::Linked | JoinerStage::Ended(_))
     }
 
+    fn has_consented(&self) -> bool {
+        matches!(self.joiner.stage(), JoinerStage::Code | JoinerStage::Retrying | JoinerStage::Cancelling)
+    }
+
     /// Taken back by the user; only the shower's answer is missing, which *pending* gets in any case.
     fn is_cancelled(&self) -> bool {
         self.joiner.stage() == JoinerStage::Cancelling
@@ -221,10 +225,15 @@ impl Engine {
 
     /// The shower says that no link was made and none will be.
     fn refused(&mut self, cx: &mut Cx<'_>, conn: ConnId, code: CloseCode) -> Result<(), Fail> {
+        let consented = self.join.as_ref().is_some_and(Join::has_consented);
         if let Some(join) = self.join.as_mut() {
             join.joiner.refused(code);
         }
-        self.forget_pending(cx)?;
+        // An attempt that was refused before the consent left says nothing about an earlier one.
+        if consented && code != CloseCode::AlreadyLinked {
+            self.forget_pending(cx)?;
+        }
+        self.reach_out(cx.now.mono);
         self.close_link(conn, CloseCode::Done);
         self.tell_join();
         Ok(())

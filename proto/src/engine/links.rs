@@ -54,8 +54,10 @@ impl Engine {
 
     /// Says why, and closes.
     pub(super) fn refuse_link(&mut self, conn: ConnId, code: CloseCode) {
-        self.send_link(conn, &Message::Refused(code));
-        self.close_link(conn, code);
+        if self.links.contains_key(&conn) {
+            self.send_link(conn, &Message::Refused(code));
+            self.close_link(conn, code);
+        }
     }
 
     pub(super) fn close_link(&mut self, conn: ConnId, code: CloseCode) {

@@ -19,8 +19,8 @@ pub(super) struct Peer {
     pub(super) last_seen: Wall,
     /// Not stored: whether it is being dialled.
     dialling: bool,
-    /// Not stored: failures since the last success.
-    failures: u32,
+    /// Not stored: dials and connections that led to nothing since the last hello.
+    pub(super) failures: u32,
     /// Not stored: whether it was handed its revocation.
     told: bool,
     /// Not stored: when to dial next.
@@ -106,7 +106,8 @@ impl Engine {
             let active = self.join.as_ref().is_some_and(super::join::Join::is_active);
             return if active { Vec::new() } else { vec![pending.shower] };
         }
-        if self.local.out && !self.local.untold {
+        // An unconfirmed device waits for an owner to link it again.
+        if self.local.out && !self.local.untold || self.own_status() == Some(Status::Unconfirmed) {
             return Vec::new();
         }
         let me = self.device();
@@ -162,10 +163,10 @@ impl Engine {
         peer.redial = Some(now.after(back_off(peer.failures)));
     }
 
-    /// A connection stands: the next dialling starts afresh.
+    /// A connection stands. Whether it leads to anything is not known before the peer's hello.
     pub(super) fn dial_succeeded(&mut self, device: DeviceId) {
         let peer = self.peers.entry(device).or_default();
-        (peer.dialling, peer.failures, peer.redial) = (false, 0, None);
+        (peer.dialling, peer.redial) = (false, None);
     }
 
     /// A connection ended: dial again soon.
