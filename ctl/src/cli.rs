@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cmd::{completions, join, leave, link, list, man, rename, revoke, session, sessions, show};
+use crate::cmd::{completions, dismiss, join, leave, link, list, man, rename, revoke, session, sessions, show};
 use crate::error::EXIT_CODES;
 
 /// List, link and revoke your devices, and the sessions of apps on them
@@ -56,6 +56,7 @@ pub(crate) enum Command {
     List(list::Args),
     Show(show::Args),
     Rename(rename::Args),
+    Dismiss(dismiss::Args),
     Revoke(revoke::Args),
     Link(link::Args),
     Join(join::Args),

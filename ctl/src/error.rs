@@ -212,11 +212,9 @@ fn advice(error: Error) -> (Exit, &'static str, &'static str) {
         Error::PairingClosed => {
             (Exit::Pairing, "The pairing is over.", "Run kinctl link again on the device that shows the code.")
         }
-        Error::BadChallenge => (
-            Exit::Pairing,
-            "That is not a valid challenge.",
-            "kinctl link on the other device shows a fresh one: scan or copy all of it.",
-        ),
+        Error::BadChallenge => {
+            (Exit::Pairing, "That is not a valid challenge.", "kinctl link on the other device shows a fresh one.")
+        }
         Error::BadProof => (
             Exit::Pairing,
             "The other side could not prove that it saw the challenge.",

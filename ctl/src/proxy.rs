@@ -26,8 +26,8 @@ pub(crate) trait Manager {
 
 #[proxy(interface = "org.kinlink.Kinlink1.Device", default_service = "org.kinlink.Kinlink1")]
 pub(crate) trait Device {
+    fn dismiss(&self, options: &Options<'_>) -> zbus::Result<()>;
     fn revoke(&self, reason: &str, options: &Options<'_>) -> zbus::Result<()>;
-    fn set_role(&self, role: &str, options: &Options<'_>) -> zbus::Result<()>;
     #[zbus(property)]
     fn set_name(&self, name: &str) -> zbus::Result<()>;
 }

@@ -1,5 +1,8 @@
 //! From what a person types to the device or session that is meant.
 
+use kinlink_proto::dbus::SESSIONS;
+use kinlink_proto::id::SessionId;
+
 use crate::bus::Bus;
 use crate::error::Failure;
 use crate::model::{Device, Session, short};
@@ -94,11 +97,18 @@ fn ambiguous<T: Named>(found: &[&T], query: &str) -> Failure {
     Failure::Ambiguous { what: T::WHAT, name: query.to_owned(), candidates }
 }
 
-/// The path of the session that `query` names, open or ended.
+/// The session that `query` names, open or ended, and its path.
 pub(crate) async fn session(bus: &Bus, query: &str) -> Result<(Session, String), Failure> {
+    let path = |id: &str| format!("{SESSIONS}/{id}");
+    // By its whole id it need not be looked for among ten thousand.
+    if let Ok(id) = query.parse::<SessionId>()
+        && let Ok(session) = bus.session_state(&path(&id.to_string())).await
+    {
+        return Ok((session, path(&id.to_string())));
+    }
     let sessions = bus.sessions(&Options::from([("state", "all".into())])).await?;
     let session = pick(&sessions, query)?.clone();
-    let path = format!("{}/{}", kinlink_proto::dbus::SESSIONS, session.id);
+    let path = path(&session.id);
     Ok((session, path))
 }
 

@@ -100,6 +100,7 @@ fn entries_go_in_and_out_by_title_byte_for_byte() {
     );
     assert_eq!(text(&stand, &["session", "get", "Groceries", "milk"]), "2 litres");
     text(&stand, &["session", "put", "cccc0", "eggs", "-6"]);
+    assert_eq!(text(&stand, &["session", "get", SESSION, "milk"]), "2 litres");
     let mut put = stand.drive(&["session", "put", "Groceries", "bread", "-"]);
     put.line("rye");
     put.end_input();

@@ -102,7 +102,7 @@ pub(crate) fn applied(device: &Device) -> String {
 /// What a person should know beside the table.
 fn remark(out: &Output, status: &Manager, devices: &[Device]) -> Result<(), Failure> {
     if status.state == "revoked" {
-        return super::status::revoked(out, status);
+        return super::status::revoked(out, status, devices);
     }
     if devices.iter().filter(|device| !device.out()).count() < 2 {
         let this = out.name(&status.device_name);
@@ -110,7 +110,16 @@ fn remark(out: &Output, status: &Manager, devices: &[Device]) -> Result<(), Fail
             "No other device is linked with this one, {this}. kinctl link here and kinctl join there link it."
         ))?;
     }
+    devices.iter().filter(|device| device.new).try_for_each(|device| out.note(out.warn(&notice(out, device, devices))))?;
     status.warnings.iter().try_for_each(|warning| out.note(out.warn(&out.sentence(warning))))
+}
+
+/// That a device was linked, until somebody says that it is known.
+fn notice(out: &Output, device: &Device, devices: &[Device]) -> String {
+    let (name, id) = (out.name(&device.name), short(&device.id));
+    let by = linked(out, device, devices, when::now());
+    let from = if device.linked_from.is_empty() { String::new() } else { format!(" from {}", out.address(&device.linked_from)) };
+    format!("New device: {name}, linked {by}{from}. Not yours? kinctl revoke {id}. Yours? kinctl dismiss {id}.")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub(crate) mod leave;
 pub(crate) mod link;
 pub(crate) mod list;
 pub(crate) mod man;
+pub(crate) mod dismiss;
 pub(crate) mod rename;
 pub(crate) mod revoke;
 pub(crate) mod session;
@@ -56,6 +57,7 @@ async fn dispatch(ctx: &Ctx<'_>, command: Command) -> Result<(), Failure> {
     match command {
         Command::List(args) => list::run(ctx, args).await,
         Command::Show(args) => show::run(ctx, args).await,
+        Command::Dismiss(args) => dismiss::run(ctx, args).await,
         Command::Rename(args) => rename::run(ctx, args).await,
         Command::Revoke(args) => revoke::run(ctx, args).await,
         Command::Link(args) => link::run(ctx, args).await,

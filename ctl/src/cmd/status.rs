@@ -2,12 +2,13 @@
 
 use super::Ctx;
 use crate::error::Failure;
-use crate::model::Manager;
+use crate::model::{Device, Manager};
 use crate::output::Output;
 use crate::{table, when};
 
 pub(crate) async fn run(ctx: &Ctx<'_>) -> Result<(), Failure> {
-    let status = ctx.bus().await?.status().await?;
+    let bus = ctx.bus().await?;
+    let status = bus.status().await?;
     // Names first, so that warnings are redacted alike.
     let rows = rows(ctx.out, &status);
     if ctx.out.json {
@@ -15,7 +16,7 @@ pub(crate) async fn run(ctx: &Ctx<'_>) -> Result<(), Failure> {
     }
     table::pairs(&rows).iter().try_for_each(|line| ctx.out.line(line))?;
     if status.state == "revoked" {
-        revoked(ctx.out, &status)?;
+        revoked(ctx.out, &status, &bus.devices().await?)?;
     }
     status
         .warnings
@@ -58,13 +59,49 @@ fn brief(head: &str) -> String {
 }
 
 /// Who revoked this device, why and when, and what can be done.
-pub(crate) fn revoked(out: &Output, status: &Manager) -> Result<(), Failure> {
-    let by = if status.revoked_by.is_empty() { "another device".to_owned() } else { out.name(&status.revoked_by) };
-    let reason = if status.revoked_reason.is_empty() {
-        String::new()
-    } else {
-        format!(": {}", out.hide("reason", &status.revoked_reason))
-    };
-    out.line(out.warn(&format!("This device was revoked by {by} on {}{reason}", when::date(status.revoked_at))))?;
+pub(crate) fn revoked(out: &Output, status: &Manager, devices: &[Device]) -> Result<(), Failure> {
+    out.line(out.warn(&how_it_went(out, status, devices)))?;
     out.line("Its keys are gone. kinctl erase wipes the rest and makes it ready to be linked again.")
+}
+
+fn how_it_went(out: &Output, status: &Manager, devices: &[Device]) -> String {
+    let left = devices.iter().any(|device| device.this && device.status == "left");
+    let when = when::date(status.revoked_at);
+    let reason = match status.revoked_reason.as_str() {
+        "" => ".".to_owned(),
+        reason => format!(": {}", out.hide("reason", reason)),
+    };
+    match status.revoked_by.as_str() {
+        _ if left => format!("This device left the account on {when}{reason}"),
+        "" => format!("This device was revoked on {when}{reason}"),
+        by => format!("This device was revoked by {} on {when}{reason}", out.name(by)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Color, Global};
+
+    fn told(status: &str, by: &str, reason: &str) -> String {
+        let out = Output::new(&Global { json: false, redact: false, color: Color::Never, socket: None });
+        let manager = Manager {
+            revoked_by: by.into(),
+            revoked_reason: reason.into(),
+            revoked_at: 1_795_517_880_000,
+            ..Manager::default()
+        };
+        let this = Device { this: true, status: status.into(), ..Device::default() };
+        how_it_went(&out, &manager, &[this])
+    }
+
+    #[test]
+    fn says_who_put_it_out_and_why() {
+        assert_eq!(
+            told("revoked", "laptop", "lost"),
+            "This device was revoked by laptop on 2026-11-24 10:58 UTC: lost"
+        );
+        assert_eq!(told("revoked", "", ""), "This device was revoked on 2026-11-24 10:58 UTC.");
+        assert_eq!(told("left", "phone", ""), "This device left the account on 2026-11-24 10:58 UTC.");
+    }
 }
