@@ -110,7 +110,10 @@ fn remark(out: &Output, status: &Manager, devices: &[Device]) -> Result<(), Fail
             "No other device is linked with this one, {this}. kinctl link here and kinctl join there link it."
         ))?;
     }
-    devices.iter().filter(|device| device.new).try_for_each(|device| out.note(out.warn(&notice(out, device, devices))))?;
+    devices
+        .iter()
+        .filter(|device| device.new)
+        .try_for_each(|device| out.note(out.warn(&notice(out, device, devices))))?;
     status.warnings.iter().try_for_each(|warning| out.note(out.warn(&out.sentence(warning))))
 }
 
@@ -118,7 +121,11 @@ fn remark(out: &Output, status: &Manager, devices: &[Device]) -> Result<(), Fail
 fn notice(out: &Output, device: &Device, devices: &[Device]) -> String {
     let (name, id) = (out.name(&device.name), short(&device.id));
     let by = linked(out, device, devices, when::now());
-    let from = if device.linked_from.is_empty() { String::new() } else { format!(" from {}", out.address(&device.linked_from)) };
+    let from = if device.linked_from.is_empty() {
+        String::new()
+    } else {
+        format!(" from {}", out.address(&device.linked_from))
+    };
     format!("New device: {name}, linked {by}{from}. Not yours? kinctl revoke {id}. Yours? kinctl dismiss {id}.")
 }
 

@@ -1,12 +1,12 @@
 //! The verbs, a file each.
 
 pub(crate) mod completions;
+pub(crate) mod dismiss;
 pub(crate) mod join;
 pub(crate) mod leave;
 pub(crate) mod link;
 pub(crate) mod list;
 pub(crate) mod man;
-pub(crate) mod dismiss;
 pub(crate) mod rename;
 pub(crate) mod revoke;
 pub(crate) mod session;

@@ -17,6 +17,7 @@ use super::options::{Options, bounded};
 pub(super) static INTERFACE: Interface = Interface {
     name: DEVICE,
     methods: &[
+        Method { name: "Dismiss", takes: &[OPTIONS], gives: &[] },
         Method { name: "Revoke", takes: &[("reason", "s"), OPTIONS], gives: &[] },
         Method { name: "SetRole", takes: &[("role", "s"), OPTIONS], gives: &[] },
     ],
@@ -30,6 +31,7 @@ pub(super) static INTERFACE: Interface = Interface {
         changing("Custody", "s"),
         changing("Status", "s"),
         changing("ThisDevice", "b"),
+        changing("New", "b"),
         changing("LinkedAt", "t"),
         changing("LinkedBy", "s"),
         changing("LinkedFrom", "s"),
@@ -60,6 +62,7 @@ pub(super) fn values(device: &DeviceView) -> Values {
         ("Custody", device.custody.to_string().into()),
         ("Status", status(device.status).into()),
         ("ThisDevice", device.this.into()),
+        ("New", device.new.into()),
         ("LinkedAt", device.linked_at.0.into()),
         ("LinkedBy", device.linked_by.to_string().into()),
         ("LinkedFrom", shown(device.linked_from.as_ref()).into()),
@@ -89,6 +92,10 @@ fn status(status: DeviceStatus) -> &'static str {
 
 /// Answers a call of `method`, one of the table's.
 pub(super) async fn call(call: &Call<'_>, device: DeviceId, method: &'static str) -> Result<Message, Failure> {
+    if method == "Dismiss" {
+        Options(call.args()?).finish()?;
+        return call.done(Command::Dismiss(device)).await;
+    }
     let (argument, options) = call.args::<(String, _)>()?;
     Options(options).finish()?;
     match method {

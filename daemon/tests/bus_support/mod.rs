@@ -197,6 +197,7 @@ pub fn id(byte: u8) -> DeviceId {
 
 pub fn device(byte: u8, name: &str) -> DeviceView {
     DeviceView {
+        new: false,
         id: id(byte),
         name: name.to_owned(),
         platform: "Debian 12".to_owned(),

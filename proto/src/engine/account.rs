@@ -22,7 +22,9 @@ impl Engine {
         if let Some(account) = self.account() {
             return Ok(account);
         }
-        let genesis = self.new_genesis(cx, "");
+        // A challenge that is shown offers the account that begins now.
+        let offered = self.show.as_ref().filter(|show| show.is_open()).and_then(|show| show.genesis.clone());
+        let genesis = offered.unwrap_or_else(|| self.new_genesis(cx, ""));
         self.adopt_genesis(cx, &genesis)
     }
 
@@ -115,6 +117,14 @@ impl Engine {
         for device in self.newly_out(before) {
             self.close_device(device);
         }
+        let unconfirmed = |conn: &Conn| {
+            !conn.closing && self.roster.evaluation().device(conn.peer).map(|d| d.status) == Some(Status::Unconfirmed)
+        };
+        let strangers: Vec<ConnId> =
+            self.conns.iter().filter(|(_, conn)| unconfirmed(conn)).map(|(id, _)| *id).collect();
+        for conn in strangers {
+            self.close(conn, CloseCode::UnknownDevice, Duration::ZERO);
+        }
     }
 
     fn roster_changed(&mut self, cx: &mut Cx<'_>, before: &BTreeMap<DeviceId, Status>) -> Result<(), Fail> {
@@ -123,6 +133,7 @@ impl Engine {
             return self.put_out(cx);
         }
         if !now_out.is_empty() {
+            self.stop_transfers(&now_out);
             self.honour(cx)?;
             self.apply_revocations(cx)?;
         }
@@ -168,14 +179,21 @@ impl Engine {
 
     /// Refuses what a device that is out, suspended or too old must not do.
     pub(super) fn may_write(&self) -> Result<(), Fail> {
-        if self.local.out {
-            return refuse(ErrorKind::Revoked, "this device was revoked; `kinctl erase` lets it start over");
-        }
+        self.may_state()?;
         if self.roster.evaluation().update_needed {
             return refuse(
                 ErrorKind::UpdateNeeded,
                 "the account uses something that this version does not know; update kinlink",
             );
+        }
+        Ok(())
+    }
+
+    /// As [`Self::may_write`], but with something unknown in the account: to revoke must not depend on what those
+    /// who are to be revoked have said.
+    pub(super) fn may_state(&self) -> Result<(), Fail> {
+        if self.local.out {
+            return refuse(ErrorKind::Revoked, "this device was revoked; `kinctl erase` lets it start over");
         }
         match self.own_status() {
             None | Some(Status::Linked) => Ok(()),

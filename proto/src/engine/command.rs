@@ -100,6 +100,8 @@ pub enum Command {
         /// Its name from now on.
         name: String,
     },
+    /// Dismisses the notice of a newly linked device, on every device.
+    Dismiss(DeviceId),
     /// Revokes devices.
     Revoke {
         /// Which.

@@ -1,6 +1,6 @@
 //! From *pending* to linked: this device becomes part of the account that it agreed to join.
 
-use super::account::pending_roster;
+use super::account::{is_out, pending_roster};
 use super::command::OldSessions;
 use super::io::ConnId;
 use super::out::reason;
@@ -9,7 +9,7 @@ use crate::id::AccountId;
 use crate::limits;
 use crate::link::Message;
 use crate::link::message::Linked;
-use crate::roster::Roster;
+use crate::roster::{Roster, Status};
 use crate::roster::keyring::Keyring;
 use crate::session::content::Space;
 use crate::store::{StoreError, Table};
@@ -50,7 +50,13 @@ impl Engine {
         let Some(pending) = self.local.pending.clone() else { return Ok(false) };
         let mut roster = pending_roster(&pending);
         roster.insert(&linked.statements).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
-        if roster.account() != Some(pending.account) || !roster.evaluation().is_linked(self.device()) {
+        let standing = roster.evaluation().device(self.device()).map(|device| device.status);
+        if roster.account() == Some(pending.account) && standing.is_some_and(is_out) {
+            // It was linked, and put out before it came: there is nothing to wait for.
+            self.forget_pending(cx)?;
+            return Ok(false);
+        }
+        if roster.account() != Some(pending.account) || standing != Some(Status::Linked) {
             return Ok(false);
         }
         let all: Vec<Vec<u8>> = roster.statements().map(|statement| statement.bytes.clone()).collect();

@@ -11,7 +11,7 @@ use crate::names::clean;
 use crate::roster::statement::{Action, Honoured, Revoke};
 use crate::roster::{Role, Status};
 use crate::session::content::Space;
-use crate::session::{account_session, device_name_key};
+use crate::session::{account_session, device_known_key, device_name_key};
 
 impl Engine {
     pub(super) fn rename(&mut self, cx: &mut Cx<'_>, device: DeviceId, name: &str) -> Result<Reply, Fail> {
@@ -28,6 +28,17 @@ impl Engine {
         if let Some(account) = self.account() {
             let key = device_name_key(device);
             self.write(cx, account_session(account), Space::Entry, &key, Some(name.as_bytes()))?;
+        }
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn dismiss(&mut self, cx: &mut Cx<'_>, device: DeviceId) -> Result<Reply, Fail> {
+        let Some(account) = self.account().filter(|_| self.roster.evaluation().device(device).is_some()) else {
+            return refuse(ErrorKind::NotFound, "there is no such device in this account");
+        };
+        if !self.sessions.is_known(device) {
+            let key = device_known_key(device);
+            self.write(cx, account_session(account), Space::Entry, &key, Some(b"known"))?;
         }
         Ok(Reply::Done)
     }

@@ -49,6 +49,7 @@ impl Engine {
             Command::CancelPairing(pairing) => self.cancel_pairing(cx, caller.id, pairing),
             Command::Pairing(pairing) => self.pairing(caller.id, pairing),
             Command::Rename { device, name } => self.rename(cx, device, &name),
+            Command::Dismiss(device) => self.dismiss(cx, device),
             Command::Revoke { devices, reason } => self.revoke(cx, &devices, &reason),
             Command::RevokeOthers { reason } => self.revoke_others(cx, &reason),
             Command::SetRole { device, role } => self.set_role(cx, device, role),

@@ -34,6 +34,8 @@ mod refusals;
 mod reports;
 mod show;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod transfers;
 
 use std::collections::{BTreeMap, VecDeque};

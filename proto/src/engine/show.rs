@@ -29,7 +29,7 @@ pub(super) struct Show {
     pub(super) owner: CallerId,
     shower: Shower<ConnId>,
     /// The account's first statement, if this link makes the account: kept nowhere else before.
-    genesis: Option<Statement>,
+    pub(super) genesis: Option<Statement>,
     expires: Wall,
     /// The device that was linked.
     linked: Option<DeviceId>,
@@ -249,7 +249,13 @@ impl Engine {
         let Some(show) = show else { return refuse(ErrorKind::NotFound, "there is no such pairing") };
         let conn = show.shower.connection();
         match show.shower.confirm(cx.now.mono, code) {
-            Confirm::Right { peer, challenge } => self.link(cx, conn, &peer, challenge),
+            Confirm::Right { peer, challenge } => {
+                let result = self.link(cx, conn, &peer, challenge);
+                if result.is_err() {
+                    self.stop_show(cx.now.mono, CloseCode::Internal);
+                }
+                result
+            }
             Confirm::Wrong { tries_left, frame } => {
                 if let Some(conn) = conn.filter(|conn| self.links.contains_key(conn)) {
                     self.outputs.push_back(Output::Send { conn, frame });

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::conn::Conn;
 use super::io::{ConnId, Output};
 use super::{Cx, Engine, Fail};
-use crate::id::{Hash, JournalId};
+use crate::id::{DeviceId, Hash, JournalId};
 use crate::journal::{Author, Head, Position};
 use crate::roster::Status;
 use crate::store::StoreError;
@@ -133,6 +133,13 @@ impl Engine {
         }
         asked.extend(list.iter().map(|want| want.journal));
         self.outputs.push_back(Output::Send { conn: id, frame: Message::Want(list).to_frame() });
+    }
+
+    /// Gives up what is under way of journals that count less from now on: the rest is asked for anew, up to where they count.
+    pub(super) fn stop_transfers(&mut self, of: &BTreeSet<DeviceId>) {
+        for conn in self.conns.values_mut() {
+            conn.incoming.retain(|_, incoming| !of.contains(&incoming.journal().device));
+        }
     }
 
     /// Whether more of a journal can count here.

@@ -103,6 +103,8 @@ pub struct DeviceView {
     pub status: DeviceStatus,
     /// Whether it is this one.
     pub this: bool,
+    /// It was linked, and nobody has dismissed the notice of that yet.
+    pub new: bool,
     /// When it was linked.
     pub linked_at: Wall,
     /// Who linked it; itself if it was the first.

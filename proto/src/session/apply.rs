@@ -4,7 +4,7 @@ use super::content::{Content, OpenError, Space};
 use super::index::{self, Entry, EntryKey};
 use super::record::{END_KEY, End, RECORD_KEY, Record};
 use super::register::{Applied, OpId, ValueRef};
-use super::{LABEL, Sessions, device_name_key};
+use super::{LABEL, Sessions, device_known_key, device_name_key};
 use crate::id::{DeviceId, EpochId, SessionId};
 use crate::journal::Journals;
 use crate::journal::operation::Header;
@@ -44,7 +44,7 @@ pub enum Change {
     },
     /// The account's label or a device's name changed.
     Account {
-        /// [`LABEL`], or that of [`device_name_key`].
+        /// [`LABEL`], or that of [`device_name_key`] or [`device_known_key`].
         key: Vec<u8>,
     },
 }
@@ -200,7 +200,7 @@ impl Sessions {
             Space::Record => key == RECORD_KEY || key == END_KEY,
             Space::Entry if Some(session) == self.account => {
                 let short = content.value().is_none_or(|value| value.len() <= NAME_BYTES);
-                short && (key == LABEL || named_device(key).is_some())
+                short && (key == LABEL || named_device(key).is_some() || known_device(key).is_some())
             }
             Space::Entry => false,
         }
@@ -221,6 +221,13 @@ pub fn named_device(key: &[u8]) -> Option<DeviceId> {
     let device = text.strip_prefix("device/")?.strip_suffix("/name")?.parse().ok()?;
     // Upper case parses too; there is one key for each device.
     (device_name_key(device) == key).then_some(device)
+}
+
+/// The device that a key of the account session says is known.
+fn known_device(key: &[u8]) -> Option<DeviceId> {
+    let text = std::str::from_utf8(key).ok()?;
+    let device = text.strip_prefix("device/")?.strip_suffix("/known")?.parse().ok()?;
+    (device_known_key(device) == key).then_some(device)
 }
 
 fn value_ref(header: &Header, content: &Content) -> ValueRef {

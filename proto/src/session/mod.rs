@@ -59,6 +59,12 @@ pub fn device_name_key(device: DeviceId) -> Vec<u8> {
     format!("device/{device}/name").into_bytes()
 }
 
+/// The key under which somebody said that a newly linked device is known, in the account session.
+#[must_use]
+pub fn device_known_key(device: DeviceId) -> Vec<u8> {
+    format!("device/{device}/known").into_bytes()
+}
+
 /// A session, as its record says, and how it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionInfo {
@@ -155,6 +161,12 @@ impl Sessions {
     #[must_use]
     pub fn device_name(&self, device: DeviceId) -> Option<&str> {
         self.account_text(&device_name_key(device))
+    }
+
+    /// Whether somebody has dismissed the notice of a newly linked device, on whichever device.
+    #[must_use]
+    pub fn is_known(&self, device: DeviceId) -> bool {
+        self.account_text(&device_known_key(device)).is_some()
     }
 
     /// How many operations could not be read since this was loaded: sealed under another key than their header says, or

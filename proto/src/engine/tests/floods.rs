@@ -1,0 +1,2 @@
+//! Linked devices that flood.
+use super::*;
