@@ -26,6 +26,7 @@ use crate::clock::{entropy, now};
 use crate::handle::Job;
 use crate::keys::Keys;
 use crate::net::{Admission, Net, NetEvent};
+use crate::sent;
 use crate::store::{Db, Snapshot};
 
 /// Facts taken into one transaction: enough for a group commit, few enough to answer soon.
@@ -286,7 +287,10 @@ impl Core {
                     tracing::trace!("an event without listeners");
                 }
             }
-            Output::Send { conn, frame } => self.net.send(conn.0, frame),
+            Output::Send { conn, frame } => {
+                sent::note(conn.0, &frame);
+                self.net.send(conn.0, frame);
+            }
             Output::SendJournal { conn, journal, from, upto } => self.send_journal(conn, journal, from, upto),
             Output::Close { conn, code, linger } => self.net.close(conn.0, code, linger),
             Output::Dial { device, addresses } => self.net.dial(device, &addresses),
@@ -315,7 +319,7 @@ impl Core {
     fn send_journal(&self, conn: ConnId, journal: JournalId, from: u64, upto: Option<u64>) {
         let frames = self.setup.db.snapshot().and_then(|snapshot| JournalFrames::new(snapshot, journal, from, upto));
         match frames {
-            Ok(Some(frames)) => self.net.send_journal(conn.0, frames),
+            Ok(Some(frames)) => self.net.send_journal(conn.0, frames.inspect(move |frame| sent::note(conn.0, frame))),
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "a journal cannot be read"),
         }

@@ -14,6 +14,7 @@ pub mod paths;
 pub mod platform;
 pub mod store;
 
+mod sent;
 mod serve;
 
 pub use serve::{Options, run};

@@ -78,6 +78,14 @@ impl Host {
         std::fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
     }
 
+    /// How many operations its daemons have sent to others so far, as their log says.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        let log = self.log();
+        let sent = log.lines().filter(|line| line.contains("operations leave"));
+        sent.filter_map(|line| line.split("operations=").nth(1)?.split_whitespace().next()?.parse::<u64>().ok()).sum()
+    }
+
     /// The command that starts its daemon.
     #[must_use]
     pub fn command(&self) -> Command {
@@ -85,7 +93,7 @@ impl Host {
         let vars =
             [("KINLINK_STATE_DIR", state.as_path()), ("KINLINK_RUNTIME_DIR", &runtime), ("HOME", self.home.path())];
         let mut command = kinlinkd(&vars);
-        command.args(["--no-session-bus", "--name", &self.name]);
+        command.args(["--no-session-bus", "--name", &self.name]).env("KINLINK_LOG", "info,kinlink_daemon=debug");
         command
     }
 
