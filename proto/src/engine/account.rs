@@ -1,7 +1,9 @@
 //! The account: statements taken in, what follows from them, and the first ones.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use super::conn::Conn;
 use super::io::{ConnId, Output};
 use super::{Cx, Engine, Fail, refuse};
 use crate::engine::error::ErrorKind;

@@ -71,7 +71,7 @@ impl Engine {
         why: &str,
     ) -> Result<Reply, Fail> {
         check_reason(why)?;
-        self.may_write()?;
+        self.may_state()?;
         for device in devices {
             self.may_revoke(*device)?;
         }

@@ -72,6 +72,8 @@ impl Engine {
         };
         engine.peers = super::peers::load(cx.store)?;
         engine.admit();
+        // No challenge survives this, so nobody may come in for one.
+        engine.outputs.push_back(super::io::Output::CloseLinking);
         if engine.local.erasing {
             engine.outputs.push_back(super::io::Output::EraseKeys);
         }

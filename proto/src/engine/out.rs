@@ -22,6 +22,7 @@ impl Engine {
         self.sessions.clear(cx.store)?;
         super::load::forget_sealed(cx.store)?;
         self.admit();
+        self.stop_show(cx.now.mono, CloseCode::NotOwner);
         let conns: Vec<ConnId> = self.conns.iter().filter(|(_, conn)| !conn.closing).map(|(id, _)| *id).collect();
         for id in conns {
             self.close(id, CloseCode::Done, limits::REVOKED_WAIT);

@@ -150,7 +150,7 @@ impl Roster {
     /// [`RosterError`]; nothing is changed then.
     pub fn insert(&mut self, batch: &[Vec<u8>]) -> Result<Vec<StatementId>, RosterError> {
         let (fresh, newer) = self.decode(batch)?;
-        if fresh.is_empty() && newer == self.newer {
+        if fresh.is_empty() && (self.newer || !newer) {
             return Ok(Vec::new());
         }
         let before = self.graph.len();
@@ -161,16 +161,25 @@ impl Roster {
                 return Err(error);
             }
         }
-        self.newer = newer;
-        if self.graph.len() > before || self.newer != self.evaluation.update_needed {
+        self.newer |= newer;
+        if self.graph.len() > before {
             self.evaluation = evaluate(&self.graph);
-            self.evaluation.update_needed |= self.newer;
         }
+        if self.revokes_since(before) {
+            // It may have come from whoever was revoked. What others hold of it they send again.
+            self.newer = newer;
+        }
+        self.evaluation.update_needed |= self.newer;
         Ok(self.graph.statements()[before..].iter().map(|statement| statement.id).collect())
     }
 
+    fn revokes_since(&self, before: usize) -> bool {
+        let effective = |statement: &Statement| self.evaluation.effective.contains(&statement.id);
+        self.graph.statements()[before..].iter().any(|statement| statement.revokes().is_some() && effective(statement))
+    }
+
     fn decode(&self, batch: &[Vec<u8>]) -> Result<(Vec<Statement>, bool), RosterError> {
-        let (mut fresh, mut seen, mut newer) = (Vec::new(), BTreeSet::new(), self.newer);
+        let (mut fresh, mut seen, mut newer) = (Vec::new(), BTreeSet::new(), false);
         for (index, bytes) in batch.iter().enumerate() {
             let id = Statement::id_of(bytes);
             if self.graph.find(id).is_some() || self.waiting.contains_key(&id) || !seen.insert(id) {
@@ -321,9 +330,13 @@ impl Roster {
     }
 
     /// The newest statement of every other author. What is void of authors that are out is not built upon, so that it need not
-    /// be kept; if there are too many, those that others build upon go first.
+    /// be kept, nor what is not understood, so that it goes with its author when that is revoked. If there are too many, those
+    /// that others build upon go first.
     fn parents_for(&self, author: DeviceId) -> Vec<Parent> {
-        let mut parents = newest(self.statements().filter(|s| s.author != author && !self.dead(s)));
+        let critical: Vec<usize> = (0..self.graph.len()).filter(|at| self.graph.at(*at).critical.is_some()).collect();
+        let read = |at: usize| !critical.iter().any(|unread| *unread == at || self.graph.before(*unread, at));
+        let others = self.statements().enumerate().filter(|(at, s)| s.author != author && !self.dead(s) && read(*at));
+        let mut parents = newest(others.map(|(_, statement)| statement));
         if parents.len() > PARENTS {
             let indices: Vec<usize> = parents.iter().filter_map(|parent| self.graph.find(parent.id)).collect();
             let covered = |parent: &Parent| {

@@ -1,2 +1,1 @@
 //! Linked devices that cheat.
-use super::*;

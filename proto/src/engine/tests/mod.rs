@@ -256,8 +256,7 @@ impl Lab {
         };
         let Ok(Reply::Opened { pairing, text, .. }) = self.order(shower, open) else { panic!("no challenge") };
         let challenge = Challenge::parse(&text).unwrap();
-        let Ok(Reply::Joining(joining)) =
-            self.order(joiner, Command::Join { challenge, name: None, anywhere: false })
+        let Ok(Reply::Joining(joining)) = self.order(joiner, Command::Join { challenge, name: None, anywhere: false })
         else {
             panic!("cannot join")
         };
@@ -266,7 +265,8 @@ impl Lab {
         self.wires.insert((shower, at_shower), (joiner, at_joiner));
         self.wires.insert((joiner, at_joiner), (shower, at_shower));
         let (shower_id, joiner_id) = (self.id(shower), self.id(joiner));
-        let link = |conn, peer, dialled, address| Input::LinkConnected { conn, peer, dialled, address, exporter: [7; 32] };
+        let link =
+            |conn, peer, dialled, address| Input::LinkConnected { conn, peer, dialled, address, exporter: [7; 32] };
         self.feed(shower, link(at_shower, joiner_id, None, Self::address(joiner)));
         self.feed(joiner, link(at_joiner, shower_id, dialled, Self::address(shower)));
         let accept = Command::AcceptOffer { pairing: joining, sessions: OldSessions::Bring };

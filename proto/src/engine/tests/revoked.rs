@@ -104,10 +104,8 @@ fn an_open_transfer_ends_at_the_revocation() {
     }
     assert_eq!(lab.engine(3).journals.size(journal), 1024);
     let revocation = lab.engine(3).journals.position(journal).copied().unwrap();
-    let honoured = std::iter::once((
-        1,
-        crate::roster::statement::Honoured { size: revocation.size, root: revocation.root },
-    ));
+    let honoured =
+        std::iter::once((1, crate::roster::statement::Honoured { size: revocation.size, root: revocation.root }));
     let revoke = crate::roster::statement::Revoke {
         device: lab.id(2),
         reason_code: 0,
