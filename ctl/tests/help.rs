@@ -13,6 +13,7 @@ const COMMANDS: &[&str] = &[
     "list",
     "show",
     "rename",
+    "dismiss",
     "revoke",
     "link",
     "join",

@@ -8,8 +8,9 @@ use crate::error::Failure;
 use crate::proxy::Options;
 use crate::resolve;
 
-/// As much as is read before the daemon says that it is too large: one byte more than it takes.
-const READ: u64 = (1 << 20) + 1;
+/// As much as is read, before the daemon says that it is too large: more than it takes, and less than a D-Bus
+/// message may hold.
+const READ: u64 = 64 << 20;
 
 /// Write an entry; every device that may read the session gets it
 #[derive(clap::Args, Debug)]
