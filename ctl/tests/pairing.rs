@@ -87,6 +87,18 @@ fn ctrl_c_cancels_and_says_so() {
 }
 
 #[test]
+fn ctrl_c_cancels_a_join_too() {
+    let stand = Stand::start();
+    let mut join = stand.drive(&["join", "--yes", "--name", "quiet", "KL:ABC"]);
+    assert!(join.told().starts_with("Looking for the device"));
+    join.interrupt();
+    let (code, stderr) = join.finish();
+    assert_eq!(code, Some(130));
+    assert!(stderr.contains("Cancelled; nothing was linked."), "{stderr}");
+    assert_eq!(stand.said().last().unwrap(), "cancel");
+}
+
+#[test]
 fn join_reads_the_picture_that_link_drew() {
     let stand = Stand::start();
     let png = stand.file("qr.png");

@@ -7,7 +7,7 @@
 
 mod objects;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
@@ -89,6 +89,7 @@ pub struct Driven {
     pub child: Child,
     stdin: Option<ChildStdin>,
     stdout: BufReader<std::process::ChildStdout>,
+    stderr: BufReader<std::process::ChildStderr>,
 }
 
 impl Driven {
@@ -96,7 +97,8 @@ impl Driven {
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
-        Self { child, stdin, stdout }
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Self { child, stdin, stdout, stderr }
     }
 
     /// The next event, which must be of that kind.
@@ -111,6 +113,13 @@ impl Driven {
     /// Reads a line, whatever it is.
     pub fn skip_line(&mut self) {
         assert!(self.stdout.read_line(&mut String::new()).unwrap() > 0);
+    }
+
+    /// Reads a line of standard error.
+    pub fn told(&mut self) -> String {
+        let mut line = String::new();
+        self.stderr.read_line(&mut line).unwrap();
+        line
     }
 
     /// Types a line.
@@ -136,11 +145,12 @@ impl Driven {
         rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     }
 
-    /// Its exit code and standard error.
+    /// Its exit code and what is left of its standard error.
     pub fn finish(mut self) -> (Option<i32>, String) {
         self.stdin = None;
-        let output = self.child.wait_with_output().unwrap();
-        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+        let mut told = String::new();
+        self.stderr.read_to_string(&mut told).unwrap();
+        (self.child.wait().unwrap().code(), told)
     }
 }
 

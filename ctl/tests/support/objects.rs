@@ -67,7 +67,7 @@ impl Manager {
     async fn join(
         &self,
         challenge: String,
-        _options: Dict,
+        options: Dict,
         #[zbus(object_server)] server: &ObjectServer,
     ) -> Result<OwnedObjectPath, Error> {
         note(&self.log, format!("join {challenge}"));
@@ -76,7 +76,9 @@ impl Manager {
         }
         let at = format!("{PAIRINGS}/2");
         server.at(at.as_str(), Pairing::new("join", "dialling", &self.log)).await?;
-        go_on(server.interface(at.as_str()).await?, &["offered"]);
+        if !options.contains_key("name") {
+            go_on(server.interface(at.as_str()).await?, &["offered"]);
+        }
         Ok(path(at))
     }
 
