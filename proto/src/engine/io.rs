@@ -92,6 +92,13 @@ pub enum Input {
     },
     /// The addresses and port of this device, best first.
     Addresses(Vec<Address>),
+    /// A device was found on the network, or the user said where it is.
+    Found {
+        /// Which.
+        device: DeviceId,
+        /// Where, best first.
+        addresses: Vec<Address>,
+    },
     /// The deadline of [`Output::Wait`] has passed.
     Tick,
 }

@@ -199,6 +199,7 @@ impl Engine {
             statements: offer.statements.clone(),
             bring: sessions == OldSessions::Bring,
             cancelled: false,
+            earlier: self.local.pending.as_ref().is_some_and(|earlier| earlier.account == offer.account),
         };
         let frame = join
             .joiner
@@ -229,8 +230,9 @@ impl Engine {
         if let Some(join) = self.join.as_mut() {
             join.joiner.refused(code);
         }
-        // An attempt that was refused before the consent left says nothing about an earlier one.
-        if consented && code != CloseCode::AlreadyLinked {
+        // That nothing came of this attempt says nothing about an earlier one.
+        let earlier = self.local.pending.as_ref().is_some_and(|pending| pending.earlier);
+        if consented && !earlier && code != CloseCode::AlreadyLinked {
             self.forget_pending(cx)?;
         }
         self.reach_out(cx.now.mono);

@@ -21,6 +21,8 @@ pub(super) struct Pending {
     pub(super) bring: bool,
     /// The user took it back after having agreed: if it turns out to be linked, it leaves.
     pub(super) cancelled: bool,
+    /// An earlier attempt at this account got no answer: it may have linked this device, whatever comes of this one.
+    pub(super) earlier: bool,
 }
 
 /// One record; rewritten whole, it is small.
@@ -127,7 +129,7 @@ impl Encode for Pending {
         self.shower.encode(w);
         w.n8(&self.addresses);
         w.n16(&self.statements.iter().cloned().map(Blob).collect::<Vec<_>>());
-        w.u8(u8::from(self.bring) | u8::from(self.cancelled) << 1);
+        w.u8(u8::from(self.bring) | u8::from(self.cancelled) << 1 | u8::from(self.earlier) << 2);
     }
 }
 
@@ -137,6 +139,7 @@ impl Decode for Pending {
         let addresses = r.n8("addresses", limits::ADDRESSES)?;
         let statements = r.n16::<Blob>("statements", limits::STATEMENTS)?.into_iter().map(|blob| blob.0).collect();
         let flags = r.u8()?;
-        Ok(Self { account, label, shower, addresses, statements, bring: flags & 1 != 0, cancelled: flags & 2 != 0 })
+        Ok(Self { account, label, shower, addresses, statements, bring: flags & 1 != 0, cancelled: flags & 2 != 0,
+            earlier: flags & 4 != 0 })
     }
 }

@@ -196,6 +196,7 @@ impl Engine {
             Input::DialFailed { device } => self.dial_failed(cx, device),
             Input::LinkDialFailed { pairing, code, reason } => self.link_dial_failed(pairing, code, &reason),
             Input::Addresses(addresses) => self.addressed(addresses),
+            Input::Found { device, addresses } => self.found(cx, device, &addresses)?,
             Input::Tick => self.tick(cx)?,
         }
         Ok(())

@@ -62,6 +62,17 @@ impl Engine {
         self.addresses.truncate(limits::ADDRESSES);
     }
 
+    /// Dials a device of the account at once where it was found.
+    pub(super) fn found(&mut self, cx: &mut Cx<'_>, device: DeviceId, addresses: &[Address]) -> Result<(), StoreError> {
+        if self.roster.evaluation().device(device).is_none() {
+            return Ok(());
+        }
+        self.remember(cx, device, None, addresses)?;
+        self.peers.entry(device).or_default().redial = Some(cx.now.mono);
+        self.redial(cx.now.mono);
+        Ok(())
+    }
+
     /// Remembers where a device can be reached: `first` in front if it just worked.
     pub(super) fn remember(
         &mut self,
