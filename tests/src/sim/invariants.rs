@@ -97,6 +97,18 @@ pub fn sending(world: &mut World, from: usize, to: Option<usize>, frame: &Frame)
     }
 }
 
+/// At rest nothing is sent, unless a device that two others fight over asks again and again how that ended.
+///
+/// # Errors
+/// If frames arrived.
+pub fn quiet(world: &World, frames: usize) -> Result<(), String> {
+    let suspended = |engine: &Engine| engine.roster().evaluation().device(engine.device()).is_some_and(|own| own.status == Status::Suspended);
+    if frames > 0 && !engines(world).any(|(_, engine)| suspended(engine)) {
+        return Err(format!("{frames} frames arrived in the last five minutes, and nothing happened"));
+    }
+    Ok(())
+}
+
 /// Holds once everything was healed and time has passed.
 ///
 /// # Errors

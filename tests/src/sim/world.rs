@@ -103,8 +103,12 @@ fn play(plan: Plan) -> Result<World, Failure> {
         step += world.until(until).map_err(|what| fail(step, what))?;
     }
     world.heal();
-    let end = world.now + 15 * 60 * 1000;
-    step += world.until(end).map_err(|what| fail(step, what))?;
+    step += world.rest(5).map_err(|what| fail(step, what))?;
+    world.find_one_another();
+    step += world.rest(10).map_err(|what| fail(step, what))?;
+    let frames = world.frames;
+    step += world.rest(5).map_err(|what| fail(step, what))?;
+    super::invariants::quiet(&world, world.frames - frames).map_err(|what| fail(step, what))?;
     super::invariants::at_rest(&mut world).map_err(|what| fail(step, what))?;
     Ok(world)
 }
@@ -189,6 +193,21 @@ impl World {
         }
         self.now = end;
         Ok(steps)
+    }
+
+    /// Lets some minutes pass.
+    fn rest(&mut self, minutes: u64) -> Result<usize, String> {
+        self.until(self.now + minutes * 60 * 1000)
+    }
+
+    /// All devices are found on the network: some may know no address of one another.
+    fn find_one_another(&mut self) {
+        let all: Vec<DeviceId> = self.devices.iter().map(Device::id).collect();
+        for device in 0..all.len() {
+            for (at, id) in all.iter().enumerate().filter(|(at, _)| *at != device) {
+                self.input(device, Input::Found { device: *id, addresses: vec![address(at, false)] });
+            }
+        }
     }
 
     fn happen(&mut self, event: Event) {
