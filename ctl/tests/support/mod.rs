@@ -145,9 +145,8 @@ impl Driven {
         rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     }
 
-    /// Its exit code and what is left of its standard error.
+    /// Its exit code and what is left of its standard error. Its input stays open until then: its end is a no.
     pub fn finish(mut self) -> (Option<i32>, String) {
-        self.stdin = None;
         let mut told = String::new();
         self.stderr.read_to_string(&mut told).unwrap();
         (self.child.wait().unwrap().code(), told)
