@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::io::{ConnId, Output};
 use super::{Cx, Engine, Fail, refuse};
 use crate::engine::error::ErrorKind;
-use crate::id::{DeviceId, EpochId};
+use crate::id::{DeviceId, EpochId, StatementId};
 use crate::key::Secret;
 use crate::roster::epoch::{History, SealedEpoch, seal_epoch, seal_history};
 use crate::roster::keyring::commitment;
@@ -96,10 +96,14 @@ impl Engine {
         self.epochs_opened(cx, &new)
     }
 
-    /// Keeps a secret if an epoch statement commits to it.
+    /// Keeps a secret if an epoch statement commits to it: also if that statement is void by now, as somebody may have
+    /// written under it before.
     fn believe(&mut self, cx: &mut Cx<'_>, epoch: EpochId, secret: Secret) -> Result<Option<EpochId>, StoreError> {
-        let committed =
-            self.roster.evaluation().epoch(epoch).is_some_and(|info| info.commitment == commitment(&secret));
+        let statement = self.roster.statement(StatementId(epoch.0));
+        let committed = statement.is_some_and(|statement| match &statement.action {
+            Action::Epoch(said) => said.commitment == commitment(&secret),
+            _ => false,
+        });
         if !committed || self.keyring.secret(epoch).is_some() {
             return Ok(None);
         }

@@ -289,12 +289,12 @@ impl Roster {
         self.graph.find(head.id).filter(|index| self.graph.at(*index).reference() == *head)
     }
 
-    /// Whether a statement is void and its author out: nothing that is said later builds upon it. Void links and revocations go
-    /// on being handed out: the former are to be shown to an owner, and which of several revocations that attack one another
-    /// counts can hang on one that lost.
+    /// Whether a statement is void and its author out: nothing that is said later builds upon it. Void links, revocations
+    /// and epochs go on being handed out: the first are to be shown to an owner, which of several revocations that attack
+    /// one another counts can hang on one that lost, and somebody may have written under an epoch before hearing of it.
     fn dead(&self, statement: &Statement) -> bool {
         let out = |device: &Device| matches!(device.status, Status::Revoked | Status::Left);
-        !matches!(statement.action, Action::Link(_) | Action::Revoke(_))
+        !matches!(statement.action, Action::Link(_) | Action::Revoke(_) | Action::Epoch(_))
             && self.evaluation.void.contains_key(&statement.id)
             && self.evaluation.device(statement.author).is_some_and(out)
     }
