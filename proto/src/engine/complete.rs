@@ -51,8 +51,11 @@ impl Engine {
         let mut roster = pending_roster(&pending);
         roster.insert(&linked.statements).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
         let standing = roster.evaluation().device(self.device()).map(|device| device.status);
-        if roster.account() == Some(pending.account) && standing.is_some_and(is_out) {
-            // It was linked, and put out before it came: there is nothing to wait for.
+        let shower = roster.evaluation().device(pending.shower).map(|device| device.status);
+        // With all that the shower said before it was put out at hand, and no link by it, nobody will link this device.
+        let in_vain = standing.is_none() && !pending.earlier && matches!(shower, Some(Status::Revoked | Status::Left));
+        if roster.account() == Some(pending.account) && (standing.is_some_and(is_out) || in_vain) {
+            // If it was linked, it was put out before it came: there is nothing to wait for.
             self.forget_pending(cx)?;
             return Ok(false);
         }
