@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::account::is_out;
 use super::io::{ConnId, Output};
 use super::{Cx, Engine, Fail};
-use crate::id::{DeviceId, JournalId};
+use crate::id::{DeviceId, JournalId, RunId};
 use crate::journal::Position;
 use crate::limits;
 use crate::roster::Status;
@@ -27,6 +27,10 @@ pub(super) struct Conn {
     pub(super) address: Address,
     /// The peer's hello was taken.
     pub(super) ready: bool,
+    /// The peer's run, as its hello said.
+    run: Option<RunId>,
+    /// Another connection to the peer would stay, unless the hello on this one comes from a later run.
+    held: bool,
     /// Nothing is read from it any more.
     pub(super) closing: bool,
     pub(super) hello_by: Mono,
@@ -56,6 +60,8 @@ impl Engine {
             dialled,
             address: address.clone(),
             ready: false,
+            run: None,
+            held: false,
             closing: false,
             hello_by: cx.now.mono.after(limits::HELLO),
             theirs: BTreeMap::new(),
@@ -71,10 +77,9 @@ impl Engine {
             _ if self.local.out => self.say_why_out(id),
             Some(Status::Linked) => {
                 self.remember(cx, peer, Some(&address), &[])?;
-                if self.is_duplicate(id) {
-                    return Ok(());
+                if self.is_alone(id) {
+                    self.say_hello(cx, id);
                 }
-                self.say_hello(cx, id);
                 self.changed.view = true;
             }
             Some(status) if is_out(status) => self.hand_over_revocation(id, peer),
@@ -93,18 +98,37 @@ impl Engine {
     }
 
     /// Of two connections between two devices the one dialled by the lower id stays; of two that one side
-    /// dialled, the newer.
-    fn is_duplicate(&mut self, id: ConnId) -> bool {
+    /// dialled, the newer. A peer that was killed left a connection behind that only looks alive: one that it dials is
+    /// held until its hello says whether it was started again. Returns whether this one stays for sure.
+    fn is_alone(&mut self, id: ConnId) -> bool {
         let me = self.device();
-        let Some(new) = self.conns.get(&id) else { return true };
-        let (peer, new_by_lower) = (new.peer, new.dialled == (me < new.peer));
-        let old = self.conns.iter().find(|(other, conn)| **other != id && conn.peer == peer && !conn.closing);
-        let Some((old, old_by_lower)) = old.map(|(other, conn)| (*other, conn.dialled == (me < peer))) else {
-            return false;
-        };
-        let loser = if old_by_lower && !new_by_lower { id } else { old };
-        self.close(loser, CloseCode::Duplicate, Duration::ZERO);
-        loser == id
+        let (Some(new), Some(old)) = (self.conns.get(&id), self.rival(id)) else { return true };
+        let by_lower = |conn: &Conn| conn.dialled == (me < conn.peer);
+        let stays = by_lower(new) || !self.conns.get(&old).is_some_and(by_lower);
+        match self.conns.get_mut(&id) {
+            Some(new) if !stays && !new.dialled => new.held = true,
+            _ => self.close(if stays { old } else { id }, CloseCode::Duplicate, Duration::ZERO),
+        }
+        stays
+    }
+
+    /// Another connection to the same peer.
+    fn rival(&self, id: ConnId) -> Option<ConnId> {
+        let peer = self.conns.get(&id)?.peer;
+        self.conns.iter().find(|(other, conn)| **other != id && conn.peer == peer && !conn.closing).map(|(id, _)| *id)
+    }
+
+    /// The hello on a connection that was held: whether it takes the other's place.
+    fn is_released(&mut self, cx: &mut Cx<'_>, id: ConnId, run: RunId) -> bool {
+        if let Some(old) = self.rival(id) {
+            let restarted = self.conns.get(&old).and_then(|old| old.run).is_some_and(|before| before != run);
+            self.close(if restarted { old } else { id }, CloseCode::Duplicate, Duration::ZERO);
+            if !restarted {
+                return false;
+            }
+        }
+        self.say_hello(cx, id);
+        true
     }
 
     fn say_hello(&mut self, cx: &mut Cx<'_>, id: ConnId) {
@@ -206,7 +230,7 @@ impl Engine {
             let peer = self.peers.entry(conn.peer).or_default();
             peer.failures = peer.failures.saturating_add(1);
         }
-        if self.conn_of(conn.peer).is_none() && code != Some(CloseCode::Duplicate) {
+        if self.conn_of(conn.peer).is_none() {
             self.dial_soon(cx.now.mono, conn.peer);
         }
         self.changed.view = true;
@@ -272,9 +296,14 @@ impl Engine {
         if Some(hello.account) != account {
             return Err(Fail::Peer(CloseCode::WrongAccount));
         }
+        let held = self.conns.get_mut(&id).is_some_and(|conn| std::mem::take(&mut conn.held));
+        if held && !self.is_released(cx, id, hello.run) {
+            return Ok(());
+        }
         let Some(conn) = self.conns.get_mut(&id) else { return Ok(()) };
         let peer = conn.peer;
         conn.ready = true;
+        conn.run = Some(hello.run);
         self.peers.entry(peer).or_default().failures = 0;
         conn.theirs = hello.journals.iter().map(|position| (position.journal, *position)).collect();
         self.changed.view = true;
