@@ -22,6 +22,14 @@ pub const SESSIONS_PER_APP: usize = 1000;
 /// Open sessions in all.
 pub const SESSIONS: usize = 10_000;
 
+/// Generations of one device's journal: each is a store that was rolled back, which hardly ever happens. Without a bound
+/// the vectors of all journals, which every hello carries, would have none.
+pub const GENERATIONS: usize = 64;
+/// Journals named in one vector: all generations of all authors, and well within a control frame.
+pub const JOURNALS: usize = 4096;
+/// Epochs named in a hello: every revocation makes one.
+pub const EPOCHS: usize = 4096;
+
 /// Devices of an account unless set otherwise.
 pub const DEVICES_DEFAULT: usize = 10;
 /// Devices of an account at most: vectors and sealed epochs grow with it.
@@ -36,6 +44,10 @@ pub const STATEMENT_BYTES: usize = 16 * 1024;
 pub const STATEMENTS_WAITING: usize = 256;
 /// Statements of an account. At ten thousand an evaluation still takes well under a second.
 pub const STATEMENTS: usize = 20_000;
+/// Statements of one author that are taken once the account has half of [`STATEMENTS`]: whoever floods an account must not
+/// use up the room for its own revocation. Nobody who is honest comes near: an author makes a few for each device that
+/// is linked or revoked.
+pub const STATEMENTS_SHARE: usize = 1000;
 /// Addresses carried for one device.
 pub const ADDRESSES: usize = 8;
 /// Extensions of one object.
@@ -102,6 +114,9 @@ pub const REDIAL_MIN: Duration = Duration::from_millis(500);
 pub const REDIAL_MAX: Duration = Duration::from_secs(60);
 /// Dials after which a revoked device is no longer looked for: with the waits in between about an hour.
 pub const SEEK_REVOKED: u32 = 64;
+/// How long a peer may take to begin to send what it says that it has. Then another is asked: who claims to hold a journal
+/// must not be able to keep it from this device.
+pub const WANT_ANSWER: Duration = Duration::from_secs(60);
 /// Changes are reported to the other devices after this much quiet, so that a burst costs one report.
 pub const REPORT_QUIET: Duration = Duration::from_secs(2);
 

@@ -15,8 +15,8 @@ use crate::store::{StoreError, Table};
 use crate::wire::frame::CloseCode;
 use crate::wire::message::Message;
 
-/// Bytes of statements in one frame: well under the limit of a control frame.
-const STATEMENTS_FRAME: usize = 512 * 1024;
+/// Bytes of objects in one frame: well under the limit of a control frame.
+const PIECE: usize = 512 * 1024;
 
 impl Engine {
     /// The account, made now if there is none.
@@ -217,17 +217,18 @@ pub(super) fn pending_roster(pending: &super::local::Pending) -> Roster {
     roster
 }
 
-fn pieces(statements: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {
+/// Objects in as many frames as they need.
+pub(super) fn pieces(objects: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {
     let mut out: Vec<Vec<Vec<u8>>> = Vec::new();
     let mut size = usize::MAX;
-    for statement in statements {
-        if size.saturating_add(statement.len()) > STATEMENTS_FRAME {
+    for object in objects {
+        if size.saturating_add(object.len()) > PIECE {
             out.push(Vec::new());
             size = 0;
         }
-        size += statement.len();
+        size += object.len();
         if let Some(last) = out.last_mut() {
-            last.push(statement.clone());
+            last.push(object.clone());
         }
     }
     out

@@ -65,6 +65,11 @@ impl Engine {
         let all: Vec<Vec<u8>> = roster.statements().map(|statement| statement.bytes.clone()).collect();
         let sessions = if pending.bring { OldSessions::Bring } else { OldSessions::Discard };
         let brought = self.bring_along(cx, sessions)?;
+        let writes = roster.evaluation().entitled().any(|device| device.id == self.device());
+        if !brought.is_empty() && !pending.cancelled && (!writes || roster.evaluation().update_needed) {
+            // What could not be written there would be lost: it stays here, and the link waits.
+            return Err(Fail::Peer(CloseCode::UpdateNeeded));
+        }
         self.start_over(cx, pending.account)?;
         self.absorb(cx, &all, None)?;
         self.receive_epochs(cx, &linked.epochs, &linked.histories)?;

@@ -38,8 +38,12 @@ pub(super) struct Conn {
     pub(super) theirs: BTreeMap<JournalId, Position>,
     /// How far journals were sent to it.
     pub(super) sent: BTreeMap<JournalId, u64>,
-    /// Journals that it was asked for.
-    pub(super) asked: BTreeSet<JournalId>,
+    /// Journals that it was asked for, and until when it has to answer.
+    pub(super) asked: BTreeMap<JournalId, Mono>,
+    /// Journals of which it holds another fork: it is not asked for those again.
+    pub(super) forked: BTreeSet<JournalId>,
+    /// How often it asked for what it had been sent.
+    pub(super) resent: usize,
     /// Journals of which it was asked for content: once, as what it says of that is a hint.
     pub(super) filled: BTreeSet<JournalId>,
     /// Transfers under way.
@@ -66,7 +70,9 @@ impl Engine {
             hello_by: cx.now.mono.after(limits::HELLO),
             theirs: BTreeMap::new(),
             sent: BTreeMap::new(),
-            asked: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            forked: BTreeSet::new(),
+            resent: 0,
             filled: BTreeSet::new(),
             incoming: BTreeMap::new(),
         };
@@ -139,6 +145,7 @@ impl Engine {
                 None => return,
             },
         };
+        let journals = journals.into_iter().take(limits::JOURNALS).collect();
         let hello = Hello {
             version: VERSION,
             account,
@@ -147,7 +154,7 @@ impl Engine {
             heads,
             journals,
             reports: self.reports.iter().map(|(device, report)| (*device, report.content.counter)).collect(),
-            epochs: self.keyring.iter().map(|(epoch, _)| epoch).collect(),
+            epochs: self.keyring.iter().map(|(epoch, _)| epoch).take(limits::EPOCHS).collect(),
             ext: Extensions::grease(crate::key::random(cx.entropy)),
         };
         self.outputs.push_back(Output::Send { conn: id, frame: Message::Hello(Box::new(hello)).to_frame() });
@@ -161,9 +168,11 @@ impl Engine {
     /// A revoked key gets its revocation and the statements that prove it, and nothing else; one that was linked by a
     /// key that was being revoked gets that revocation.
     fn hand_over_revocation(&mut self, id: ConnId, device: DeviceId) {
-        let proof =
+        let proof: Vec<Vec<u8>> =
             self.roster.proof_of_revocation(device).into_iter().map(|statement| statement.bytes.clone()).collect();
-        self.outputs.push_back(Output::Send { conn: id, frame: Message::Revoked(proof).to_frame() });
+        for piece in super::account::pieces(&proof) {
+            self.outputs.push_back(Output::Send { conn: id, frame: Message::Revoked(piece).to_frame() });
+        }
         self.close(id, CloseCode::Revoked, limits::REVOKED_WAIT);
         self.told(device);
     }
@@ -234,7 +243,7 @@ impl Engine {
             self.dial_soon(cx.now.mono, conn.peer);
         }
         self.changed.view = true;
-        self.want_more();
+        self.want_more(cx.now.mono);
         Ok(())
     }
 
@@ -287,7 +296,7 @@ impl Engine {
             Message::Reports(reports) => self.receive_reports(cx, Some(id), &reports),
             Message::Want(wants) => self.serve(cx, id, &wants),
             Message::Journal { header, segments } => self.receive_journal(cx, id, &header, &segments),
-            Message::Have(positions) => self.receive_have(id, positions),
+            Message::Have(positions) => self.receive_have(cx, id, positions),
         }
     }
 
@@ -316,9 +325,9 @@ impl Engine {
             self.send_epochs(cx, id, peer);
         }
         self.send_reports(id, &hello.reports);
-        self.rolled_back(cx, &hello)?;
+        self.rolled_back(cx, peer, &hello)?;
         self.push_journal(cx, id)?;
-        self.want_more();
+        self.want_more(cx.now.mono);
         self.report_soon(cx.now.mono);
         Ok(())
     }

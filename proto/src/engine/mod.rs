@@ -214,7 +214,7 @@ impl Engine {
         }
         if !changed.advanced.is_empty() {
             self.announce(&changed.advanced);
-            self.want_more();
+            self.want_more(cx.now.mono);
         }
         if changed.report || changed.wrote || !changed.advanced.is_empty() {
             self.report_soon(cx.now.mono);
@@ -234,10 +234,8 @@ impl Engine {
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {
-        [self.report_due, self.age_due(), self.redial_due(), self.conn_due(), self.show_due(), self.join_due()]
-            .into_iter()
-            .flatten()
-            .min()
+        let waits = [self.redial_due(), self.asked_due(), self.conn_due(), self.show_due(), self.join_due()];
+        waits.into_iter().chain([self.report_due, self.age_due()]).flatten().min()
     }
 
     fn tick(&mut self, cx: &mut Cx<'_>) -> Result<(), StoreError> {
@@ -247,6 +245,7 @@ impl Engine {
         }
         self.grow_older(cx)?;
         self.redial(now);
+        self.expire_asked(now);
         self.expire_conns(now);
         self.expire_show(now);
         self.expire_join(now);

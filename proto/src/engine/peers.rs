@@ -23,6 +23,8 @@ pub(super) struct Peer {
     pub(super) failures: u32,
     /// Not stored: whether it was handed its revocation.
     told: bool,
+    /// Not stored: it said that it holds more of this device's own journal, and has not sent it.
+    pub(super) claimed: bool,
     /// Not stored: when to dial next.
     redial: Option<Mono>,
 }

@@ -1,12 +1,15 @@
 //! Reports: what each device holds, relayed by all.
 
+use std::collections::BTreeMap;
+
+use super::account::pieces;
 use super::io::{ConnId, Output};
 use super::{Cx, Engine, Fail};
 use crate::id::DeviceId;
 use crate::limits;
 use crate::roster::Status;
 use crate::store::{StoreError, Table};
-use crate::sync::report::{Content, Held, Report};
+use crate::sync::report::{Content, Held, REPORT_BYTES, Report};
 use crate::time::Mono;
 use crate::wire::frame::CloseCode;
 use crate::wire::message::Message;
@@ -36,7 +39,7 @@ impl Engine {
             run: self.config.run,
             time: cx.now.wall,
             heads: self.roster.heads(),
-            journals: self.journals.vector().iter().map(Held::from).collect(),
+            journals: self.journals.vector().iter().take(limits::JOURNALS).map(Held::from).collect(),
             capabilities: 0,
             addresses: self.addresses.clone(),
             ext: Extensions::grease(crate::key::random(cx.entropy)),
@@ -57,9 +60,21 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn receive_reports(&mut self, cx: &mut Cx<'_>, from: Option<ConnId>, reports: &[Vec<u8>]) -> Result<(), Fail> {
+    pub(super) fn receive_reports(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: Option<ConnId>,
+        reports: &[Vec<u8>],
+    ) -> Result<(), Fail> {
+        let mut newest = BTreeMap::new();
         for bytes in reports {
             let report = Report::open(bytes).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+            let (device, counter) = (report.content.device, report.content.counter);
+            if newest.get(&device).is_none_or(|old: &Report| old.content.counter < counter) {
+                newest.insert(device, report);
+            }
+        }
+        for report in newest.into_values() {
             let said = &report.content;
             let newer = self.reports.get(&said.device).is_none_or(|old| old.content.counter < said.counter);
             let ours = Some(said.account) == self.account() && self.roster.evaluation().is_linked(said.device);
@@ -86,9 +101,20 @@ impl Engine {
             .filter(|(device, report)| report.content.counter > known_counter(device))
             .map(|(_, report)| report.bytes().to_vec())
             .collect();
-        if !newer.is_empty() {
-            self.outputs.push_back(Output::Send { conn, frame: Message::Reports(newer).to_frame() });
+        for piece in pieces(&newer) {
+            self.outputs.push_back(Output::Send { conn, frame: Message::Reports(piece).to_frame() });
         }
+    }
+
+    /// The reports that go along with a link: not more than fits beside the roster. The others follow with the first hello.
+    pub(super) fn reports_to_link(&self) -> Vec<Vec<u8>> {
+        let mut room = REPORT_BYTES;
+        let fits = |report: &&Report| {
+            let fits = report.bytes().len() <= room;
+            room -= if fits { report.bytes().len() } else { 0 };
+            fits
+        };
+        self.reports.values().filter(fits).map(|report| report.bytes().to_vec()).collect()
     }
 
     /// Drops content that was replaced, once every linked device has reported what replaced it.

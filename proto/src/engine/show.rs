@@ -312,7 +312,7 @@ impl Engine {
                 statements: self.roster_bytes(),
                 epochs,
                 histories,
-                reports: self.reports.values().map(|report| report.bytes().to_vec()).collect(),
+                reports: self.reports_to_link(),
                 addresses: self.addresses.clone(),
                 ..Linked::default()
             };

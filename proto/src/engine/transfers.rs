@@ -7,16 +7,22 @@ use super::io::{ConnId, Output};
 use super::{Cx, Engine, Fail};
 use crate::id::{DeviceId, Hash, JournalId};
 use crate::journal::{Author, Head, Position};
+use crate::limits;
 use crate::roster::Status;
 use crate::store::StoreError;
 use crate::sync::transfer::{self, Incoming, Limit, Segment, TransferError, TransferHeader};
 use crate::sync::vector::{Want, wants};
+use crate::time::Mono;
 use crate::wire::Decode;
 use crate::wire::frame::{CloseCode, Frame};
 use crate::wire::message::{Hello, Message, kind};
 
 /// Transfers that one peer may have under way here: each holds the roots of its segments.
 const INCOMING: usize = 64;
+/// How often a peer may ask for what it was sent on one connection: each may be as much as goes inline.
+const RESENT: usize = 64;
+/// How far beyond this device's own newest generation a peer's word for another is believed.
+const GENERATIONS_AHEAD: u32 = 16;
 /// What counts of a journal that its author's revocation does not name.
 const NOTHING: Limit = Limit { size: 0, root: Hash([0; 32]) };
 
@@ -80,17 +86,25 @@ impl Engine {
     pub(super) fn serve(&mut self, cx: &mut Cx<'_>, id: ConnId, wants: &[Want]) -> Result<(), Fail> {
         for want in wants {
             if self.journals.size(want.journal) >= want.from {
+                self.count_resent(id, want)?;
                 self.send_journal(cx, id, want.journal, want.from)?;
             }
         }
         Ok(())
     }
 
+    /// A peer that lost a transfer asks again; one that goes on and on would have everything read and sent for a few bytes.
+    fn count_resent(&mut self, id: ConnId, want: &Want) -> Result<(), Fail> {
+        let Some(conn) = self.conns.get_mut(&id) else { return Ok(()) };
+        conn.resent += usize::from(conn.sent.get(&want.journal).is_some_and(|sent| want.from < *sent));
+        if conn.resent > RESENT { Err(Fail::Peer(CloseCode::Protocol)) } else { Ok(()) }
+    }
+
     /// Asks peers for what they hold and this device lacks. An author who is connected pushes by itself, and
     /// no journal is asked for twice at once.
-    pub(super) fn want_more(&mut self) {
+    pub(super) fn want_more(&mut self, now: Mono) {
         let mine = self.journals.vector();
-        let mut asked: BTreeSet<JournalId> = self.ready().flat_map(|(_, conn)| conn.asked.iter().copied()).collect();
+        let mut asked: BTreeSet<JournalId> = self.ready().flat_map(|(_, conn)| conn.asked.keys().copied()).collect();
         let authors: BTreeSet<_> = self.ready().map(|(_, conn)| conn.peer).collect();
         let ids: Vec<ConnId> = self.ready().map(|(id, _)| id).collect();
         for id in ids {
@@ -99,12 +113,31 @@ impl Engine {
             let list: Vec<Want> = wants(&mine, &theirs)
                 .into_iter()
                 .filter(|want| self.wanted(want) && !asked.contains(&want.journal))
+                .filter(|want| !conn.forked.contains(&want.journal))
                 .filter(|want| match self.is_for_content(want) {
                     true => self.lacks_content(conn, want.journal),
                     false => !authors.contains(&want.journal.device),
                 })
                 .collect();
-            self.ask(id, list, &mut asked);
+            self.ask(id, list, &mut asked, now.after(limits::WANT_ANSWER));
+        }
+    }
+
+    pub(super) fn asked_due(&self) -> Option<Mono> {
+        self.ready().flat_map(|(_, conn)| conn.asked.values().copied()).min()
+    }
+
+    /// Whoever was asked and sends nothing does not hold it, whatever it says: others are asked.
+    pub(super) fn expire_asked(&mut self, now: Mono) {
+        let mut expired = false;
+        for conn in self.conns.values_mut() {
+            for (journal, _) in conn.asked.extract_if(.., |_, due| *due <= now) {
+                conn.theirs.remove(&journal);
+                expired = true;
+            }
+        }
+        if expired {
+            self.want_more(now);
         }
     }
 
@@ -121,14 +154,14 @@ impl Engine {
         !conn.filled.contains(&journal) && theirs.live > mine.live.saturating_add(self.journals.dropped(journal))
     }
 
-    fn ask(&mut self, id: ConnId, list: Vec<Want>, asked: &mut BTreeSet<JournalId>) {
+    fn ask(&mut self, id: ConnId, list: Vec<Want>, asked: &mut BTreeSet<JournalId>, due: Mono) {
         if list.is_empty() {
             return;
         }
         let filled: Vec<JournalId> =
             list.iter().filter(|want| self.is_for_content(want)).map(|want| want.journal).collect();
         if let Some(conn) = self.conns.get_mut(&id) {
-            conn.asked.extend(list.iter().map(|want| want.journal));
+            conn.asked.extend(list.iter().map(|want| (want.journal, due)));
             conn.filled.extend(filled);
         }
         asked.extend(list.iter().map(|want| want.journal));
@@ -160,11 +193,14 @@ impl Engine {
         }
     }
 
-    pub(super) fn receive_have(&mut self, id: ConnId, positions: Vec<Position>) -> Result<(), Fail> {
+    pub(super) fn receive_have(&mut self, cx: &mut Cx<'_>, id: ConnId, positions: Vec<Position>) -> Result<(), Fail> {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.theirs.extend(positions.into_iter().map(|position| (position.journal, position)));
+            if conn.theirs.len() > limits::JOURNALS {
+                return Err(Fail::Peer(CloseCode::Protocol));
+            }
         }
-        self.want_more();
+        self.want_more(cx.now.mono);
         Ok(())
     }
 
@@ -243,23 +279,39 @@ impl Engine {
             conn.asked.remove(&journal);
         }
         let Some(limit) = self.limit(journal) else { return Ok(None) };
+        if self.has_too_many_generations(journal) {
+            return Ok(None);
+        }
+        let from = header.from;
         match Incoming::start(&self.journals, cx.store, header, account, limit) {
             Ok(incoming) => Ok(Some(incoming)),
-            Err(error) => unfinished(error).map(|()| None),
+            Err(error) => self.unfinished(id, journal, from, error).map(|()| None),
         }
+    }
+
+    /// Whether a journal is new here and its device has as many as it may have.
+    fn has_too_many_generations(&self, journal: JournalId) -> bool {
+        let of_device = self.journals.vector().into_iter().filter(|held| held.journal.device == journal.device);
+        self.journals.position(journal).is_none() && of_device.count() >= limits::GENERATIONS
     }
 
     fn take_segment(&mut self, cx: &mut Cx<'_>, id: ConnId, incoming: &mut Incoming, bytes: &[u8]) -> Result<(), Fail> {
         let segment = Segment::from_bytes(bytes).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+        let from = segment.from;
         let applied = match incoming.segment(&mut self.journals, cx.store, segment) {
             Ok(applied) => applied,
-            Err(error) => return unfinished(error),
+            Err(error) => return self.unfinished(id, incoming.journal(), from, error),
         };
         for operation in &applied.operations {
             let change = self.sessions.apply(cx.store, &self.keyring, &operation.header, &operation.ciphertext)?;
             self.changes(change);
         }
         if let Some(conn) = self.conns.get_mut(&id) {
+            if let Some(peer) =
+                self.peers.get_mut(&conn.peer).filter(|_| applied.journal.device == self.config.identity.device())
+            {
+                peer.claimed = false;
+            }
             let size = self.journals.size(applied.journal);
             let sent = conn.sent.entry(applied.journal).or_default();
             *sent = (*sent).max(size);
@@ -270,30 +322,42 @@ impl Engine {
 
     /// A peer holds more of this device's own journal than it does itself: this store was rolled back. It
     /// fetches what it lacks and writes to the next generation from now on.
-    pub(super) fn rolled_back(&mut self, cx: &mut Cx<'_>, hello: &Hello) -> Result<(), StoreError> {
+    ///
+    /// What a hello says is not signed. Not to believe it could fork the journal, so it is believed, but of each peer
+    /// only once until it has sent what it said that it has.
+    pub(super) fn rolled_back(&mut self, cx: &mut Cx<'_>, peer: DeviceId, hello: &Hello) -> Result<(), StoreError> {
         let me = self.device();
+        let newest = self.local.generation.saturating_add(GENERATIONS_AHEAD);
         let ahead = hello.journals.iter().filter(|theirs| theirs.journal.device == me);
         let lost = ahead
+            .filter(|theirs| theirs.journal.generation <= newest)
             .filter(|theirs| self.journals.size(theirs.journal) < theirs.size)
             .map(|theirs| theirs.journal.generation)
             .max();
-        if let Some(generation) = lost {
-            self.local.generation = self.local.generation.max(generation.saturating_add(1));
+        let Some(generation) = lost.filter(|generation| *generation >= self.local.generation) else { return Ok(()) };
+        let peer = self.peers.entry(peer).or_default();
+        if !std::mem::replace(&mut peer.claimed, true) {
+            self.local.generation = generation.saturating_add(1);
             self.local.save(cx.store)?;
         }
         Ok(())
     }
-}
 
-/// What a transfer that cannot go on means for its connection. One that another overtook, or that brings what came
-/// from elsewhere meanwhile or does not count, is no fault of the peer.
-fn unfinished(error: TransferError) -> Result<(), Fail> {
-    match error {
-        TransferError::Store(error) => Err(Fail::Store(error)),
-        TransferError::Gap { .. }
-        | TransferError::PastHonoured { .. }
-        | TransferError::Nothing
-        | TransferError::Fork => Ok(()),
-        _ => Err(Fail::Peer(CloseCode::Protocol)),
+    /// What a transfer that cannot go on means for its connection. One that another overtook, or that brings what came
+    /// from elsewhere meanwhile or does not count, is no fault of the peer; nor is one that does not fit what is held
+    /// here, as the author may have given to the peer another journal: it is not asked for that again.
+    fn unfinished(&mut self, id: ConnId, journal: JournalId, from: u64, error: TransferError) -> Result<(), Fail> {
+        match error {
+            TransferError::Store(error) => Err(Fail::Store(error)),
+            TransferError::Gap { .. } | TransferError::PastHonoured { .. } | TransferError::Nothing => Ok(()),
+            TransferError::Mismatch if from == 0 => Err(Fail::Peer(CloseCode::Protocol)),
+            TransferError::Mismatch | TransferError::Fork => {
+                if let Some(conn) = self.conns.get_mut(&id) {
+                    conn.forked.insert(journal);
+                }
+                Ok(())
+            }
+            _ => Err(Fail::Peer(CloseCode::Protocol)),
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::evaluate::{Device, Evaluation, Status, evaluate};
 use super::statement::{Action, Draft, Genesis, Parent, Statement};
 use crate::id::{AccountId, DeviceId, StatementId};
 use crate::key::{self, Entropy, Identity};
-use crate::limits::{PARENTS, STATEMENTS, STATEMENTS_WAITING};
+use crate::limits::{PARENTS, STATEMENTS, STATEMENTS_SHARE, STATEMENTS_WAITING};
 use crate::time::Wall;
 use crate::wire::DecodeError;
 use crate::wire::object::Extensions;
@@ -180,13 +180,15 @@ impl Roster {
 
     fn decode(&self, batch: &[Vec<u8>]) -> Result<(Vec<Statement>, bool), RosterError> {
         let (mut fresh, mut seen, mut newer) = (Vec::new(), BTreeSet::new(), false);
+        let mut shares = Shares::new(self);
         for (index, bytes) in batch.iter().enumerate() {
             let id = Statement::id_of(bytes);
             if self.graph.find(id).is_some() || self.waiting.contains_key(&id) || !seen.insert(id) {
                 continue;
             }
             match Statement::decode(bytes) {
-                Ok(statement) => fresh.push(statement),
+                Ok(statement) if shares.take(statement.author) => fresh.push(statement),
+                Ok(_) => {}
                 Err(DecodeError::Newer { what: "format" | "suite", .. }) => newer = true,
                 Err(error) => return Err(RosterError::Malformed { index, error }),
             }
@@ -335,7 +337,17 @@ impl Roster {
     fn parents_for(&self, author: DeviceId) -> Vec<Parent> {
         let critical: Vec<usize> = (0..self.graph.len()).filter(|at| self.graph.at(*at).critical.is_some()).collect();
         let read = |at: usize| !critical.iter().any(|unread| *unread == at || self.graph.before(*unread, at));
-        let others = self.statements().enumerate().filter(|(at, s)| s.author != author && !self.dead(s) && read(*at));
+        // Anybody can sign in the name of a key that nobody linked: there must be room for what counts.
+        let mut shares = Shares::new(self);
+        let crowding: BTreeSet<DeviceId> =
+            self.evaluation.devices.keys().copied().filter(|id| !shares.take(*id)).collect();
+        let known = |s: &Statement| {
+            s.author != author
+                && self.evaluation.device(s.author).is_some()
+                && !crowding.contains(&s.author)
+                && !self.dead(s)
+        };
+        let others = self.statements().enumerate().filter(|(at, statement)| known(statement) && read(*at));
         let mut parents = newest(others.map(|(_, statement)| statement));
         if parents.len() > PARENTS {
             let indices: Vec<usize> = parents.iter().filter_map(|parent| self.graph.find(parent.id)).collect();
@@ -369,6 +381,36 @@ fn grease(entropy: Entropy<'_>) -> Extensions {
     let random: [u8; 5] = key::random(entropy);
     let [chance, content @ ..] = random;
     if chance % 8 == 0 { Extensions::grease(content) } else { Extensions::default() }
+}
+
+/// What each author may still say, once the account is crowded. An empty roster takes in what it is given: its own store,
+/// or that of the device that links it.
+struct Shares<'r> {
+    evaluation: &'r Evaluation,
+    used: Option<BTreeMap<DeviceId, usize>>,
+}
+
+impl<'r> Shares<'r> {
+    fn new(roster: &'r Roster) -> Self {
+        let crowded = roster.graph.len() >= STATEMENTS / 2;
+        let used = crowded.then(|| {
+            let mut used = BTreeMap::new();
+            roster.statements().for_each(|statement| *used.entry(statement.author).or_default() += 1);
+            used
+        });
+        Self { evaluation: &roster.evaluation, used }
+    }
+
+    /// Takes one of an author's share; `false` if nothing is left of it.
+    fn take(&mut self, author: DeviceId) -> bool {
+        let Some(used) = &mut self.used else { return true };
+        if self.evaluation.device(author).is_none() {
+            return false;
+        }
+        let used = used.entry(author).or_default();
+        *used += 1;
+        *used <= STATEMENTS_SHARE
+    }
 }
 
 /// Statements that wait, by what they wait for.

@@ -195,19 +195,19 @@ pub fn consent_message(
 }
 
 /// What stands in a statement beside what its author signs it with.
-pub(super) struct Draft {
-    pub(super) account: AccountId,
-    pub(super) number: u32,
-    pub(super) previous: StatementId,
-    pub(super) parents: Vec<Parent>,
-    pub(super) time: Wall,
-    pub(super) action: Action,
-    pub(super) ext: Extensions,
+pub(crate) struct Draft {
+    pub(crate) account: AccountId,
+    pub(crate) number: u32,
+    pub(crate) previous: StatementId,
+    pub(crate) parents: Vec<Parent>,
+    pub(crate) time: Wall,
+    pub(crate) action: Action,
+    pub(crate) ext: Extensions,
 }
 
 impl Draft {
     /// Signs it.
-    pub(super) fn sign(self, identity: &Identity) -> Statement {
+    pub(crate) fn sign(self, identity: &Identity) -> Statement {
         let critical = self.critical();
         let bytes = object::wrap_signed(
             object::kind::STATEMENT,

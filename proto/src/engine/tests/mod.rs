@@ -213,6 +213,7 @@ impl Lab {
     /// Connects to `a` as the device `b`, which is a puppet on this connection: it says hello, and then only what it
     /// is told to.
     fn puppet(&mut self, a: usize, b: usize) -> ConnId {
+        self.unplug_from(a, b);
         let (conn, peer) = (self.new_conn(), self.id(b));
         self.feed(a, Input::Connected { conn, peer, dialled: false, address: Self::address(b) });
         let hello = self.hello(b);
@@ -334,6 +335,20 @@ impl Lab {
 
     fn status(&self, at: usize, of: usize) -> Option<Status> {
         self.engine(at).roster.evaluation().device(self.id(of)).map(|device| device.status)
+    }
+
+    /// Ends what connects `at` with `of`, without a word.
+    fn unplug_from(&mut self, at: usize, of: usize) {
+        let peer = self.id(of);
+        let conns: Vec<ConnId> =
+            self.engine(at).conns.iter().filter(|(_, conn)| conn.peer == peer).map(|(id, _)| *id).collect();
+        for conn in conns {
+            if let Some((to, other)) = self.wires.remove(&(at, conn)) {
+                self.wires.remove(&(to, other));
+                self.feed(to, Input::Disconnected { conn: other, code: None });
+            }
+            self.feed(at, Input::Disconnected { conn, code: None });
+        }
     }
 
     /// Cuts every wire of a device, without a word.
