@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use kinlink_proto::dbus::Error;
 
+use crate::output::visible;
+
 /// How the process ends. Scripts rely on these numbers: `kinctl help exit-codes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -64,7 +66,7 @@ pub(crate) enum Failure {
     /// Nothing of that name.
     NotFound { what: &'static str, name: String },
     /// Several of that name.
-    Ambiguous { what: &'static str, name: String, candidates: Vec<String> },
+    Ambiguous { what: &'static str, name: String, candidates: Vec<Candidate> },
     /// The command line asks for something that makes no sense.
     Usage(String),
     /// The user said no, or there was nobody to ask.
@@ -79,6 +81,17 @@ pub(crate) enum Failure {
     File { path: String, source: io::Error },
     /// Standard output, a thread, or the like.
     Io(io::Error),
+}
+
+/// One of several that a name fits.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    /// The start of its id.
+    pub(crate) id: String,
+    /// Its name, chosen by people.
+    pub(crate) name: String,
+    /// What else tells it from the others.
+    pub(crate) about: String,
 }
 
 impl Failure {
@@ -318,8 +331,9 @@ fn no_daemon(tried: &[String]) -> Report {
         .hint("Start it: systemctl --user start kinlinkd, or run kinlinkd.")
 }
 
-fn ambiguous(what: &str, name: &str, candidates: &[String]) -> Report {
-    let list: String = candidates.iter().map(|candidate| format!("\n  {candidate}")).collect();
+fn ambiguous(what: &str, name: &str, candidates: &[Candidate]) -> Report {
+    let line = |one: &Candidate| format!("\n  {}  {} ({})", one.id, visible(&one.name), one.about);
+    let list: String = candidates.iter().map(line).collect();
     Report::new(Exit::NotFound, format!("\"{name}\" fits several {what}s:{list}"))
         .hint("Use the id, or as much of it as is unique.")
 }

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use serde_json::{Value, json};
 
 use crate::cli::{Color, Global};
-use crate::error::{Exit, Failure};
+use crate::error::{Candidate, Exit, Failure, Report};
 
 /// Where output goes and in which shape.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ impl Output {
 
     /// Says what failed and what to do, on standard error. A reader that went away needs no telling.
     pub(crate) fn failure(&self, failure: &Failure) -> Exit {
-        let report = failure.report();
+        let report = self.report(failure);
         let told = if self.json { self.failure_json(&report) } else { self.failure_text(&report) };
         match told {
             Ok(()) => report.exit,
@@ -149,7 +149,24 @@ impl Output {
         }
     }
 
-    fn failure_text(&self, report: &crate::error::Report) -> Result<(), Failure> {
+    /// What to say of `failure`; redacted, that is what can be said without anybody's words.
+    pub(crate) fn report(&self, failure: &Failure) -> Report {
+        if self.aliases.is_none() {
+            return failure.report();
+        }
+        match failure {
+            Failure::Daemon { error, .. } => Failure::Daemon { error: *error, message: String::new() }.report(),
+            Failure::NotFound { what, name } => Failure::NotFound { what, name: self.name(name) }.report(),
+            Failure::Ambiguous { what, name, candidates } => {
+                let name = self.name(name);
+                let alias = |one: &Candidate| Candidate { name: self.name(&one.name), ..one.clone() };
+                Failure::Ambiguous { what, name, candidates: candidates.iter().map(alias).collect() }.report()
+            }
+            other => other.report(),
+        }
+    }
+
+    fn failure_text(&self, report: &Report) -> Result<(), Failure> {
         self.close()?;
         let mut stderr = io::stderr().lock();
         // Line by line, so that a list of candidates keeps its shape.
@@ -162,7 +179,7 @@ impl Output {
         Ok(())
     }
 
-    fn failure_json(&self, report: &crate::error::Report) -> Result<(), Failure> {
+    fn failure_json(&self, report: &Report) -> Result<(), Failure> {
         self.close()?;
         let message: Vec<_> = report.message.lines().map(|line| self.sentence(line)).collect();
         let error = json!({
@@ -208,6 +225,21 @@ mod tests {
         assert_eq!(out.address("10.0.0.7:4433"), "address-1");
         assert_eq!(out.name(""), "");
         assert_eq!(out.sentence("laptop revoked phone"), "name-1 revoked name-2");
+    }
+
+    #[test]
+    fn redacted_failures_hold_nobody_s_words() {
+        let candidate = |name: &str| Candidate { id: "aaaa0000".into(), name: name.into(), about: "linked".into() };
+        let failures = [
+            Failure::Daemon { error: kinlink_proto::dbus::Error::Refused, message: "phone is out already".into() },
+            Failure::NotFound { what: "device", name: "phone".into() },
+            Failure::Ambiguous { what: "device", name: "PHONE".into(), candidates: vec![candidate("phone")] },
+        ];
+        for failure in failures {
+            let (open, hidden) = (output(false).report(&failure).message, output(true).report(&failure).message);
+            assert!(open.to_lowercase().contains("phone"), "{open}");
+            assert!(!hidden.to_lowercase().contains("phone"), "{hidden}");
+        }
     }
 
     #[test]

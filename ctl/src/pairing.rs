@@ -61,7 +61,7 @@ pub(crate) fn tell_failure(out: &Output, failure: &Failure) -> Result<(), Failur
     if !out.json {
         return Ok(());
     }
-    let report = failure.report();
+    let report = out.report(failure);
     out.json(&json!({"event": "failed", "error": report.name, "message": out.sentence(&report.message), "exit": report.exit as u8}))
 }
 

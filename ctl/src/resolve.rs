@@ -4,9 +4,8 @@ use kinlink_proto::dbus::SESSIONS;
 use kinlink_proto::id::SessionId;
 
 use crate::bus::Bus;
-use crate::error::Failure;
+use crate::error::{Candidate, Failure};
 use crate::model::{Device, Session, short};
-use crate::output::visible;
 use crate::proxy::Options;
 
 /// As few digits of an id as are taken for one. Fewer are too easily a slip.
@@ -22,8 +21,8 @@ pub(crate) trait Named {
     fn name(&self) -> &str;
     /// Whether it is in use; what is not, yields to what is.
     fn active(&self) -> bool;
-    /// A line that tells it from others of its name.
-    fn describe(&self) -> String;
+    /// What tells it from others of its name.
+    fn about(&self) -> String;
 }
 
 impl Named for Device {
@@ -41,8 +40,8 @@ impl Named for Device {
         !self.out()
     }
 
-    fn describe(&self) -> String {
-        format!("{}  {} ({}, {})", short(&self.id), visible(&self.name), self.platform, self.status)
+    fn about(&self) -> String {
+        format!("{}, {}", self.platform, self.status)
     }
 }
 
@@ -61,8 +60,8 @@ impl Named for Session {
         self.state != "ended"
     }
 
-    fn describe(&self) -> String {
-        format!("{}  {} ({}, {})", short(&self.id), visible(&self.title), self.app, self.state)
+    fn about(&self) -> String {
+        format!("{}, {}", self.app, self.state)
     }
 }
 
@@ -93,7 +92,9 @@ fn matching<'a, T: Named>(items: &'a [T], query: &str, named: impl Fn(&str) -> b
 }
 
 fn ambiguous<T: Named>(found: &[&T], query: &str) -> Failure {
-    let candidates = found.iter().map(|item| item.describe()).collect();
+    let candidate =
+        |item: &&T| Candidate { id: short(item.id()).to_owned(), name: item.name().to_owned(), about: item.about() };
+    let candidates = found.iter().map(candidate).collect();
     Failure::Ambiguous { what: T::WHAT, name: query.to_owned(), candidates }
 }
 

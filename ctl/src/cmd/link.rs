@@ -198,7 +198,7 @@ fn wrong(out: &Output, tries_left: u32, failure: &Failure) -> Result<(), Failure
         return out.json(&json!({"event": "wrong_code", "tries_left": tries_left}));
     }
     let tries = if tries_left == 1 { "One try is left." } else { &format!("{tries_left} tries are left.") };
-    out.note(format!("{} {tries}", out.warn(&out.sentence(&failure.report().message))))
+    out.note(format!("{} {tries}", out.warn(&out.sentence(&out.report(failure).message))))
 }
 
 async fn report(out: &Output, bus: &Bus, linked: &Pairing) -> Result<(), Failure> {
