@@ -1,11 +1,9 @@
 //! Runs the simulator over many seeds, or over one again.
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use clap::Parser;
-use kinlink_tests::sim::{Plan, Tally, run};
+use kinlink_tests::sim::{Plan, many};
 
 /// Runs seeded simulations; a failure prints its seed, and that seed replays it.
 #[derive(Debug, Parser)]
@@ -30,27 +28,9 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     let (from, count) = args.seed.map_or((args.from, args.seeds), |seed| (seed, 1));
-    let (next, failed) = (AtomicU64::new(from), AtomicU64::new(0));
-    let tally = Mutex::new(Tally::default());
-    let work = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= from + count {
-                return;
-            }
-            match run(Plan { seed, acts: args.acts, trace: args.trace }) {
-                Ok(world) => tally.lock().unwrap_or_else(PoisonError::into_inner).add(&world),
-                Err(failure) => {
-                    eprintln!("{failure}");
-                    failed.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
-    let failed = failed.into_inner();
-    println!("{}", tally.into_inner().unwrap_or_else(PoisonError::into_inner));
-    println!("{count} seeds from {from}, {} acts each: {failed} failed", args.acts);
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let plan = Plan { seed: from, acts: args.acts, trace: args.trace };
+    let (tally, failures) = many(plan, count, |failure| eprintln!("{failure}"));
+    println!("{tally}");
+    println!("{count} seeds from {from}, {} acts each: {} failed", args.acts, failures.len());
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

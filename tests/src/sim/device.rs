@@ -30,6 +30,7 @@ pub struct Device {
     pub disk: MemoryStore,
     /// `None` while it is down.
     pub engine: Option<Engine>,
+    backup: Option<MemoryStore>,
     runs: u8,
 }
 
@@ -39,7 +40,7 @@ impl Device {
     pub fn new(index: usize, rng: &mut ChaCha20Rng) -> Self {
         let identity = Identity::random(rng);
         let store_key = Secret::random(rng);
-        Self { index, identity, store_key, disk: MemoryStore::new(), engine: None, runs: 0 }
+        Self { index, identity, store_key, disk: MemoryStore::new(), backup: None, engine: None, runs: 0 }
     }
 
     /// Its id.
@@ -74,15 +75,40 @@ impl Device {
         self.engine = None;
     }
 
-    /// Replaces the store key, as the shell does when the keys are void.
+    /// Replaces the store key, as the shell does when the keys are void; with `crash` the power goes before that is noted.
     ///
     /// # Panics
     /// Never: a store in memory does not fail.
     #[expect(clippy::expect_used, reason = "a store in memory does not fail")]
-    pub fn erase_keys(&mut self, now: Now, rng: &mut ChaCha20Rng) {
+    pub fn erase_keys(&mut self, now: Now, rng: &mut ChaCha20Rng, crash: bool) {
         self.store_key = Secret::random(rng);
+        self.backup = None;
+        if crash {
+            return self.stop();
+        }
         Engine::keys_erased(&mut self.disk).expect("a store in memory does not fail");
         self.start(now, rng);
+    }
+
+    /// Somebody makes a copy of the disk.
+    pub fn back_up(&mut self) {
+        self.backup = Some(self.disk.clone());
+    }
+
+    /// The disk is what it was when the copy was made. Returns whether there was one.
+    pub fn restore(&mut self) -> bool {
+        let Some(backup) = self.backup.clone() else { return false };
+        self.disk = backup;
+        true
+    }
+
+    /// What a fresh start over this disk makes of it.
+    #[must_use]
+    pub fn reloaded(&self, now: Now, rng: &mut ChaCha20Rng) -> Self {
+        let (identity, store_key) = (self.identity.clone(), self.store_key.clone());
+        let mut again = Self { index: self.index, identity, store_key, disk: self.disk.clone(), backup: None, engine: None, runs: 0 };
+        again.start(now, rng);
+        again
     }
 
     /// One batch of one fact: decides, commits, and hands out what is to be done: all of it, and how much of it

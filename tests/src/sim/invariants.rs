@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kinlink_proto::engine::Engine;
-use kinlink_proto::id::DeviceId;
+use kinlink_proto::id::{DeviceId, SessionId, StatementId};
 use kinlink_proto::roster::Status;
 use kinlink_proto::store::{Read, Table};
 use kinlink_proto::wire::frame::Frame;
 use kinlink_proto::wire::message::kind;
 
+use super::user::Write;
 use super::world::World;
 
 /// Holds after every step.
@@ -22,6 +23,7 @@ pub fn always(world: &World) -> Result<(), String> {
         out_means_no_keys(world, engine, device.index)?;
         only_confirmed_devices_are_linked(world, engine)?;
         nobody_knows_more_of_a_journal_than_its_author(world, engine)?;
+        epochs_stay_secret(world, engine, device.index)?;
     }
     Ok(())
 }
@@ -75,7 +77,7 @@ fn only_confirmed_devices_are_linked(world: &World, engine: &Engine) -> Result<(
 fn nobody_knows_more_of_a_journal_than_its_author(world: &World, engine: &Engine) -> Result<(), String> {
     for position in engine.journals().vector() {
         let author = world.devices.iter().filter_map(|device| device.engine.as_ref()).find(|e| e.device() == position.journal.device);
-        let Some(author) = author else { continue };
+        let Some(author) = author.filter(|author| !world.model.restored.contains(&author.device())) else { continue };
         let joined = author.roster().evaluation().is_linked(author.device());
         if joined && author.journals().size(position.journal) < position.size {
             return Err(format!("{:?} is held longer than at its author", position.journal));
@@ -109,6 +111,29 @@ pub fn quiet(world: &World, frames: usize) -> Result<(), String> {
     Ok(())
 }
 
+/// Notes for each new epoch who was out by what its maker knew.
+pub fn note_epochs(world: &mut World) {
+    let mut new = Vec::new();
+    for (_, engine) in engines(world) {
+        let evaluation = engine.roster().evaluation();
+        for epoch in evaluation.epochs.iter().filter(|epoch| !world.shut_out.contains_key(&epoch.id)) {
+            let made = engine.roster().statement(StatementId(epoch.id.0)).is_some_and(|said| said.author == engine.device());
+            let out = evaluation.devices.values().filter(|device| device.status != Status::Linked).map(|device| device.id);
+            new.extend(made.then(|| (epoch.id, out.collect())));
+        }
+    }
+    world.shut_out.extend(new);
+}
+
+/// Nobody holds the secret of an epoch whose maker knew that it was out.
+fn epochs_stay_secret(world: &World, engine: &Engine, at: usize) -> Result<(), String> {
+    let known = |epoch| world.shut_out.get(&epoch).is_some_and(|out| out.contains(&engine.device()));
+    match engine.epochs().find(|epoch| known(*epoch)) {
+        Some(epoch) => Err(format!("device {at} holds {epoch:?}, made by one who knew that it was out")),
+        None => Ok(()),
+    }
+}
+
 /// Holds once everything was healed and time has passed.
 ///
 /// # Errors
@@ -118,6 +143,9 @@ pub fn at_rest(world: &mut World) -> Result<(), String> {
         same_journals(world, &camp)?;
         same_values(world, &camp)?;
         sessions_end_everywhere(world, &camp)?;
+        revocations_are_applied(world, &camp)?;
+        nothing_beyond_the_honoured_position(world, &camp)?;
+        a_fresh_start_changes_nothing(world, &camp)?;
     }
     Ok(())
 }
@@ -147,6 +175,64 @@ fn camps(world: &World) -> Result<Vec<Vec<usize>>, String> {
     Ok(camps.into_values().collect())
 }
 
+/// Everybody sees that every revocation was applied everywhere.
+fn revocations_are_applied(world: &World, camp: &[usize]) -> Result<(), String> {
+    for engine in camp.iter().filter_map(|at| world.devices[*at].engine.as_ref()) {
+        let evaluation = engine.roster().evaluation();
+        for out in evaluation.devices.values().filter(|device| matches!(device.status, Status::Revoked | Status::Left)) {
+            if let Some(missing) = camp.iter().map(|at| world.devices[*at].id()).find(|id| !out.applied_by.contains(id)) {
+                return Err(format!("{:?} does not know that {missing:?} applied the revocation of {:?}", engine.device(), out.id));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Of who was put out nobody keeps more than counts.
+fn nothing_beyond_the_honoured_position(world: &World, camp: &[usize]) -> Result<(), String> {
+    for engine in camp.iter().filter_map(|at| world.devices[*at].engine.as_ref()) {
+        for position in engine.journals().vector() {
+            let author = engine.roster().evaluation().device(position.journal.device);
+            let Some(author) = author.filter(|author| matches!(author.status, Status::Revoked | Status::Left)) else { continue };
+            let honoured = author.honoured.get(&position.journal.generation).map_or(0, |honoured| honoured.size);
+            if position.size > honoured {
+                return Err(format!("{:?} holds {} of {:?}, of which {honoured} count", engine.device(), position.size, position.journal));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An engine that is loaded anew sees what the one before it saw.
+fn a_fresh_start_changes_nothing(world: &mut World, camp: &[usize]) -> Result<(), String> {
+    for at in camp {
+        let now = world.clock(*at);
+        let mut rng = world.rng.clone();
+        let again = world.devices[*at].reloaded(now, &mut rng);
+        let (Some(old), Some(new)) = (&world.devices[*at].engine, &again.engine) else { continue };
+        let same = old.roster().evaluation() == new.roster().evaluation()
+            && old.journals().vector() == new.journals().vector()
+            && old.epochs().eq(new.epochs());
+        if !same {
+            return Err(format!("device {at} sees something else after a restart"));
+        }
+        let before = everything(world, *at);
+        let running = std::mem::replace(&mut world.devices[*at], again);
+        let after = everything(world, *at);
+        world.devices[*at] = running;
+        if before != after {
+            return Err(format!("device {at} reads something else after a restart: {before:?}, then {after:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// All that can be read on a device.
+fn everything(world: &mut World, at: usize) -> Vec<(SessionId, Vec<BTreeSet<Vec<u8>>>)> {
+    let open = world.open_sessions(at);
+    open.into_iter().map(|session| (session, super::user::KEYS.iter().map(|key| world.values(at, session, key)).collect())).collect()
+}
+
 fn same_journals(world: &World, linked: &[usize]) -> Result<(), String> {
     let vectors: Vec<_> = linked
         .iter()
@@ -170,17 +256,18 @@ fn same_values(world: &mut World, linked: &[usize]) -> Result<(), String> {
     let places: BTreeSet<_> = writes.iter().map(|write| (write.session, write.key.clone())).collect();
     for (session, key) in places {
         let here: Vec<_> = writes.iter().filter(|write| write.session == session && write.key == key).collect();
-        let covered = |value: &Vec<u8>, by: &dyn Fn(&DeviceId) -> bool| here.iter().any(|w| by(&w.author) && w.covers.contains(value));
+        let sure = |write: &Write| trusted.contains(&write.author) && !write.unsure;
+        let covered = |value: &Vec<u8>, by: &dyn Fn(&Write) -> bool| here.iter().any(|w| by(w) && w.covers.contains(value));
         let must: BTreeSet<Vec<u8>> = here
             .iter()
-            .filter(|write| trusted.contains(&write.author))
+            .filter(|write| sure(write))
             .filter_map(|write| write.value.clone())
             .filter(|value| !covered(value, &|_| true))
             .collect();
         let may: BTreeSet<Vec<u8>> = here
             .iter()
             .filter_map(|write| write.value.clone())
-            .filter(|value| !covered(value, &|author| trusted.contains(author)))
+            .filter(|value| !covered(value, &|write| sure(write)))
             .collect();
         let mut all = BTreeMap::new();
         for at in linked {

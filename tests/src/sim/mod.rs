@@ -7,10 +7,12 @@
 
 pub mod device;
 pub mod invariants;
+pub mod many;
 pub mod network;
 pub mod tally;
 pub mod user;
 pub mod world;
 
+pub use many::many;
 pub use tally::Tally;
 pub use world::{Failure, Plan, World, run};

@@ -41,6 +41,8 @@ pub enum Purpose {
     Confirm,
     /// Devices were revoked.
     Revoke,
+    /// The device left.
+    Leave,
 }
 
 /// A write, and what its writer could read just before.
@@ -56,6 +58,8 @@ pub struct Write {
     pub author: DeviceId,
     /// The values that it replaces.
     pub covers: BTreeSet<Vec<u8>>,
+    /// Its writer's disk was rolled back since: nobody else may have it.
+    pub unsure: bool,
 }
 
 /// What must be there in the end.
@@ -71,6 +75,10 @@ pub struct Model {
     pub confirmed: BTreeSet<DeviceId>,
     /// Devices that were told to go.
     pub revoked: BTreeSet<DeviceId>,
+    /// Devices that left.
+    pub left: usize,
+    /// Devices whose disk was rolled back.
+    pub restored: BTreeSet<DeviceId>,
     /// Devices that started over: what their old key did may or may not count.
     pub gone: BTreeSet<DeviceId>,
     /// The number of the next value: all are different.
@@ -90,7 +98,7 @@ impl Model {
 }
 
 /// Keys that are fought over.
-const KEYS: [&[u8]; 4] = [b"a", b"b", b"c", b"d"];
+pub const KEYS: [&[u8]; 4] = [b"a", b"b", b"c", b"d"];
 
 impl World {
     /// Somebody does something.
@@ -103,9 +111,12 @@ impl World {
             76..=79 => self.revoke(),
             80..=82 => self.leave_or_erase(),
             83..=85 => self.rename(),
-            86..=90 => self.part(),
-            91..=94 => self.cut.clear(),
-            95..=97 => self.break_one(),
+            86..=88 => self.part(),
+            89..=91 => self.cut.clear(),
+            92..=93 => self.break_one(),
+            94..=95 => self.replay(),
+            96 => self.jump(),
+            97..=98 => self.back_up_or_restore(),
             _ => self.power(),
         }
     }
@@ -163,7 +174,7 @@ impl World {
         let author = self.devices[at].id();
         let delete = !covers.is_empty() && self.chance(15);
         let value = if delete { None } else { Some(self.model.value()) };
-        let write = Write { session, key: key.to_vec(), value: value.clone(), author, covers };
+        let write = Write { session, key: key.to_vec(), value: value.clone(), author, covers, unsure: false };
         let command = match value {
             Some(value) => Command::Put { session, key: key.to_vec(), value },
             None => Command::Delete { session, key: key.to_vec() },
@@ -214,7 +225,7 @@ impl World {
         match out {
             Some(Status::Revoked | Status::Left) => self.command(at, Command::Erase, Purpose::Nothing),
             Some(Status::Linked) if self.chance(30) => {
-                self.command(at, Command::Leave { reason: String::new() }, Purpose::Nothing);
+                self.command(at, Command::Leave { reason: String::new() }, Purpose::Leave);
             }
             _ => {}
         }
@@ -226,6 +237,29 @@ impl World {
         let all: Vec<DeviceId> = engine.roster().evaluation().devices.keys().copied().collect();
         let (Some(device), name) = (self.pick(&all), self.model.value()) else { return };
         self.command(at, Command::Rename { device, name: String::from_utf8_lossy(&name).into_owned() }, Purpose::Nothing);
+    }
+
+    /// A wall clock is set, to any time of sixty days.
+    fn jump(&mut self) {
+        let all: Vec<usize> = (0..self.devices.len()).collect();
+        if let Some(at) = self.pick(&all) {
+            self.skew[at] = self.below(60 * 24 * 3600 * 1000);
+        }
+    }
+
+    /// Somebody copies a disk, or puts a copy back.
+    fn back_up_or_restore(&mut self) {
+        let all: Vec<usize> = (0..self.devices.len()).collect();
+        if self.chance(50) {
+            return self.devices.iter_mut().for_each(super::device::Device::back_up);
+        }
+        let Some(at) = self.pick(&all) else { return };
+        if self.devices[at].restore() {
+            let id = self.devices[at].id();
+            self.model.restored.insert(id);
+            self.model.writes.iter_mut().filter(|write| write.author == id).for_each(|write| write.unsure = true);
+            self.power_cut(at);
+        }
     }
 
     fn part(&mut self) {
@@ -266,6 +300,7 @@ impl World {
                 self.model.ended.insert(session, author);
             }
             (Purpose::Revoke, Reply::Revoked(devices)) => self.model.revoked.extend(devices),
+            (Purpose::Leave, _) => self.model.left += 1,
             (Purpose::Open { joiner }, Reply::Opened { qr, .. }) => self.scan(device, joiner, qr),
             (Purpose::Code { shower, pairing }, Reply::Code(code)) => {
                 let wrong = self.chance(20);

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kinlink_proto::engine::command::{Caller, CallerId, CallerKind, Command, CommandId, PairingId};
 use kinlink_proto::engine::io::{ConnId, Event as Told, Input, Output};
-use kinlink_proto::id::{AccountId, DeviceId};
+use kinlink_proto::id::{AccountId, DeviceId, EpochId};
 use kinlink_proto::sync::transfer::Outgoing;
 use kinlink_proto::time::{Mono, Now, Wall};
 use kinlink_proto::wire::Address;
-use kinlink_proto::wire::frame::CloseCode;
+use kinlink_proto::wire::frame::{CloseCode, Frame};
+use kinlink_proto::wire::message::kind;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -64,6 +65,16 @@ pub struct World {
     pub rough: bool,
     /// Counts, for [`super::Tally`].
     pub crashes: usize,
+    /// Times the power went between a new store key and the note of it.
+    pub erasing: usize,
+    /// Old frames that were sent once more.
+    pub replayed: usize,
+    /// How far each device's wall clock is off, in milliseconds.
+    pub skew: Vec<u64>,
+    /// Who was out, by what the maker of an epoch knew when it made it.
+    pub shut_out: BTreeMap<EpochId, BTreeSet<DeviceId>>,
+    /// Frames of old, by sender and receiver.
+    old: BTreeMap<(usize, usize), Vec<Frame>>,
     /// Connections that broke.
     pub breaks: usize,
     /// Frames that arrived.
@@ -130,6 +141,11 @@ impl World {
             commands: BTreeMap::new(),
             rough: true,
             crashes: 0,
+            erasing: 0,
+            replayed: 0,
+            skew: (0..count).map(|index| 10_000 * index as u64).collect(),
+            shut_out: BTreeMap::new(),
+            old: BTreeMap::new(),
             breaks: 0,
             frames: 0,
             kinds: BTreeMap::new(),
@@ -164,8 +180,7 @@ impl World {
     /// Both clocks; those of two devices differ.
     #[must_use]
     pub fn clock(&self, device: usize) -> Now {
-        let skew = 10_000 * device as u64;
-        Now { wall: Wall(1_700_000_000_000 + self.now + skew), mono: Mono(self.now) }
+        Now { wall: Wall(1_700_000_000_000 + self.now + self.skew[device]), mono: Mono(self.now) }
     }
 
     /// Lets something happen after `delay`.
@@ -189,6 +204,7 @@ impl World {
             if let Some(what) = self.broken.take() {
                 return Err(what);
             }
+            super::invariants::note_epochs(self);
             super::invariants::always(self)?;
         }
         self.now = end;
@@ -374,6 +390,31 @@ impl World {
         self.input(to, input);
     }
 
+    /// Keeps some of the frames that could be sent again.
+    fn remember(&mut self, from: usize, to: Option<usize>, frame: &Frame) {
+        const REPLAYABLE: [u16; 4] = [kind::STATEMENTS, kind::REPORTS, kind::JOURNAL, kind::HAVE];
+        if let Some(to) = to.filter(|_| REPLAYABLE.contains(&frame.kind)) {
+            let old = self.old.entry((from, to)).or_default();
+            if old.len() < 32 {
+                old.push(frame.clone());
+            }
+        }
+    }
+
+    /// A device sends again what it has sent before, perhaps on an earlier connection.
+    pub fn replay(&mut self) {
+        let standing: Vec<u64> = self.standing().into_iter().filter(|id| self.conns[id].link.is_none() && self.conns[id].up.len() == 2).collect();
+        let Some(id) = self.pick(&standing) else { return };
+        let (from, to) = (self.conns[&id].dialler, self.conns[&id].acceptor);
+        let (from, to) = if self.chance(50) { (from, to) } else { (to, from) };
+        let count = self.old.get(&(from, to)).map_or(0, Vec::len);
+        let at = usize::try_from(self.below(count as u64)).unwrap_or(0);
+        if let Some(frame) = self.old.get(&(from, to)).and_then(|old| old.get(at)).cloned() {
+            self.replayed += 1;
+            self.send(from, id, 0, Arrival::Frame(frame));
+        }
+    }
+
     fn dialled_in_vain(&mut self, from: usize, peer: DeviceId, link: Option<PairingId>) {
         let event = match link {
             Some(pairing) => Event::LinkDialFailed(from, pairing),
@@ -443,7 +484,9 @@ impl World {
             Output::Event(Told::Pairing { pairing, view, .. }) => self.pairing_told(device, pairing, &view),
             Output::Event(_) => {}
             Output::Send { conn, frame } => {
-                super::invariants::sending(self, device, self.conns.get(&conn.0).map(|c| c.other(device)), &frame);
+                let to = self.conns.get(&conn.0).map(|c| c.other(device));
+                super::invariants::sending(self, device, to, &frame);
+                self.remember(device, to, &frame);
                 self.send(device, conn.0, 0, Arrival::Frame(frame));
             }
             Output::SendJournal { conn, journal, from, upto } => self.send_journal(device, conn.0, journal, from, upto),
@@ -461,8 +504,12 @@ impl World {
             }
             Output::Admit(keys) => self.admitted[device] = keys.into_iter().collect(),
             Output::EraseKeys => {
-                let now = self.clock(device);
-                self.devices[device].erase_keys(now, &mut self.rng);
+                let (now, crash) = (self.clock(device), self.rough && self.chance(30));
+                self.devices[device].erase_keys(now, &mut self.rng, crash);
+                if crash {
+                    self.erasing += 1;
+                    return self.power_cut(device);
+                }
                 self.input(device, Input::Started);
             }
             Output::Reset => {
@@ -470,6 +517,10 @@ impl World {
                 conns.into_iter().for_each(|conn| self.break_conn(conn));
                 self.model.reset(self.devices[device].id());
                 self.devices[device] = Device::new(device, &mut self.rng);
+                self.old.retain(|(from, to), _| *from != device && *to != device);
+                if self.rough && self.chance(30) {
+                    return self.power_cut(device);
+                }
                 self.start(device);
             }
         }

@@ -1,0 +1,25 @@
+//! Hundreds of seeded runs of several devices over networks, disks and people that misbehave. A failure prints the
+//! command that replays it.
+
+use kinlink_tests::sim::{Plan, many};
+
+/// How many seeds, unless `KINLINK_SEEDS` says otherwise.
+const SEEDS: u64 = 500;
+
+#[test]
+fn whatever_happens_devices_agree_and_nothing_is_lost() {
+    let seeds = std::env::var("KINLINK_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("KINLINK_SEEDS is a number"));
+    let plan = Plan { seed: 1, acts: 60, trace: false };
+    let (tally, failures) = many(plan, seeds, |failure| eprintln!("{failure}"));
+    println!("{seeds} seeds: {tally}");
+    assert!(failures.is_empty(), "{} of {seeds} seeds failed", failures.len());
+    // A simulation in which nothing happens proves nothing.
+    assert_eq!(tally.never(), [""; 0]);
+}
+
+#[test]
+fn a_seed_is_played_the_same_way_again() {
+    let frames = |seed| many(Plan { seed, acts: 40, trace: false }, 1, |_| {}).0;
+    assert_eq!(frames(7), frames(7));
+    assert_ne!(frames(7), frames(8));
+}
