@@ -31,15 +31,13 @@ impl Engine {
         // A gap longer than a few steps was spent asleep, not running.
         self.local.running = self.local.running.saturating_add(step.min(3 * millis(limits::AGE_STEP)));
         self.local.save(cx.store)?;
-        let result = self
-            .expire_sessions(cx)
-            .and_then(|()| self.look_after_linked(cx))
-            .and_then(|()| self.forget_ciphertext(cx));
-        match result {
-            Err(Fail::Store(error)) => Err(error),
-            // What this device may not do now is tried again at the next step.
-            Ok(()) | Err(Fail::Refused(_) | Fail::Peer(_)) => Ok(()),
+        for chore in [Self::expire_sessions, Self::look_after_linked, Self::forget_ciphertext] {
+            // What this device may not do now is tried again at the next step, and keeps nothing else from being done.
+            if let Err(Fail::Store(error)) = chore(self, cx) {
+                return Err(error);
+            }
         }
+        Ok(())
     }
 
     /// Notes a device that this one has just linked.
@@ -52,6 +50,9 @@ impl Engine {
     fn look_after_linked(&mut self, cx: &mut Cx<'_>) -> Result<(), Fail> {
         let running = self.local.running;
         let day = |since: u64, wait: Duration| running.saturating_sub(since) >= millis(wait);
+        if self.roster.evaluation().role(self.device()) != Some(Role::Owner) {
+            return Ok(());
+        }
         for Linked { device, at } in self.local.linked.clone() {
             let shown_up = self.reports.contains_key(&device);
             let known = self.roster.evaluation().device(device).filter(|known| known.status == Status::Linked);
@@ -74,7 +75,7 @@ impl Engine {
         Ok(())
     }
 
-    fn forget_linked(&mut self, cx: &mut Cx<'_>, device: DeviceId) -> Result<(), StoreError> {
+    pub(super) fn forget_linked(&mut self, cx: &mut Cx<'_>, device: DeviceId) -> Result<(), StoreError> {
         self.local.linked.retain(|linked| linked.device != device);
         self.local.save(cx.store)
     }

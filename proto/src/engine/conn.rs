@@ -168,21 +168,23 @@ impl Engine {
     /// A revoked key gets its revocation and the statements that prove it, and nothing else; one that was linked by a
     /// key that was being revoked gets that revocation.
     fn hand_over_revocation(&mut self, id: ConnId, device: DeviceId) {
+        self.send_proof(id, device);
+        self.close(id, CloseCode::Revoked, limits::REVOKED_WAIT);
+        self.told(device);
+    }
+
+    fn send_proof(&mut self, id: ConnId, device: DeviceId) {
         let proof: Vec<Vec<u8>> =
             self.roster.proof_of_revocation(device).into_iter().map(|statement| statement.bytes.clone()).collect();
         for piece in super::account::pieces(&proof) {
             self.outputs.push_back(Output::Send { conn: id, frame: Message::Revoked(piece).to_frame() });
         }
-        self.close(id, CloseCode::Revoked, limits::REVOKED_WAIT);
-        self.told(device);
     }
 
     /// A device that is out talks to nobody, but says why to those who still count on it: whoever knows no other
     /// device learns it here, and what else happened with it.
     fn say_why_out(&mut self, id: ConnId) {
-        let me = self.device();
-        let proof = self.roster.proof_of_revocation(me).into_iter().map(|statement| statement.bytes.clone()).collect();
-        self.outputs.push_back(Output::Send { conn: id, frame: Message::Revoked(proof).to_frame() });
+        self.send_proof(id, self.device());
         // One that left stays for the answer: until somebody knows, it has not left for the others.
         if !self.local.untold {
             self.close(id, CloseCode::Revoked, limits::REVOKED_WAIT);

@@ -127,6 +127,10 @@ impl Engine {
             return refuse(ErrorKind::LastOwner, "this is the last owner; make another device an owner first");
         }
         self.state(cx, Action::Role { device, role })?;
+        // From now on it is what it was made, and not what it would become by itself.
+        if self.reports.contains_key(&device) {
+            self.forget_linked(cx, device)?;
+        }
         Ok(Reply::Done)
     }
 

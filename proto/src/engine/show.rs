@@ -27,7 +27,7 @@ use crate::wire::frame::CloseCode;
 pub(super) struct Show {
     pub(super) id: PairingId,
     pub(super) owner: CallerId,
-    shower: Shower<ConnId>,
+    pub(super) shower: Shower<ConnId>,
     /// The account's first statement, if this link makes the account: kept nowhere else before.
     pub(super) genesis: Option<Statement>,
     expires: Wall,

@@ -147,3 +147,58 @@ fn what_cannot_be_brought_along_is_not_thrown_away() {
     let confirmed = lab.confirm(0, pairing, &code);
     assert_eq!(lab.read(3, session, "k"), Some(b"v".to_vec()), "{confirmed:?}");
 }
+
+/// Before the hello, after a second one, and for another account there is nothing to say.
+#[test]
+fn frames_out_of_order_are_refused() {
+    let mut lab = Lab::account(26, 3);
+    lab.unplug(2);
+    let statements = Message::Statements(vec![vec![1, 2, 3]]);
+    let hello = lab.hello(2);
+    let Message::Hello(mut other) = hello.clone() else { panic!("no hello") };
+    other.account = crate::id::AccountId([9; 32]);
+    let other = Message::Hello(other);
+    let wants = Message::Want(vec![]);
+    let tries: [(&[&Message], CloseCode); 4] = [
+        (&[&wants], CloseCode::Protocol),
+        (&[&statements], CloseCode::Protocol),
+        (&[&hello, &hello], CloseCode::Protocol),
+        (&[&other], CloseCode::WrongAccount),
+    ];
+    for (says, code) in tries {
+        let (conn, peer) = (lab.new_conn(), lab.id(2));
+        lab.feed(0, Input::Connected { conn, peer, dialled: false, address: Lab::address(2) });
+        says.iter().for_each(|message| lab.say(0, conn, message));
+        assert_eq!(lab.closed_with(0, conn), Some(code), "{says:?}");
+    }
+}
+
+/// What a device relays of another's journal or report it cannot alter, and a secret that nobody committed to is none.
+#[test]
+fn altered_journals_reports_and_secrets_are_refused() {
+    let mut lab = Lab::account(27, 4);
+    let session = lab.session(1);
+    lab.unplug(0);
+    assert!(lab.put(1, session, "k", b"v").is_ok());
+    let own = lab.engine(1).own_journal();
+    let store = lab.devices[1].store.snapshot();
+    let Message::Journal { header, mut segments } = journal(&store, own) else { panic!("no journal") };
+    *segments[0].last_mut().unwrap() ^= 1;
+    let held = lab.engine(0).journals.size(own);
+    let at = lab.puppet(0, 2);
+    lab.say(0, at, &Message::Journal { header, segments });
+    assert_eq!(lab.engine(0).journals.size(own), held);
+    let at = lab.puppet(0, 2);
+    let mut report = lab.engine(3).reports[&lab.id(3)].bytes().to_vec();
+    *report.last_mut().unwrap() ^= 1;
+    lab.say(0, at, &Message::Reports(vec![report]));
+    assert_eq!(lab.closed_with(0, at), Some(CloseCode::Protocol));
+    let at = lab.puppet(0, 2);
+    lab.devices[0].engine.keyring.clear();
+    let (account, epoch) = (lab.engine(0).account().unwrap(), lab.engine(2).held_write_epoch().unwrap());
+    let hpke = lab.devices[0].config.identity.hpke_public().to_vec();
+    let wrong = Secret([5; 32]);
+    let sealed = crate::roster::epoch::seal_epoch(account, epoch, lab.id(0), &hpke, &wrong, &mut lab.rng).unwrap();
+    lab.say(0, at, &Message::Epochs { sealed: vec![sealed], histories: vec![vec![1]] });
+    assert_eq!(lab.engine(0).epochs().count(), 0);
+}

@@ -92,18 +92,14 @@ fn what_a_peer_claims_to_hold_is_bounded() {
     assert!(held <= 2 * 4096, "{held}");
 }
 
-/// A member fills the roster. An owner can still revoke it, and everybody hears of it.
-#[test]
-fn a_flood_of_statements_leaves_room_for_the_revocation() {
-    let mut lab = Lab::account(34, 3);
-    let cheat = lab.puppet(0, 2);
+/// Statements that device 2 chains one behind the other.
+fn flood(lab: &Lab, count: usize) -> Vec<Vec<u8>> {
     let (identity, account) = (lab.devices[2].config.identity.clone(), lab.engine(0).account().unwrap());
     let parents: Vec<_> = lab.engine(0).roster.heads().into_iter().filter(|p| p.author != lab.id(2)).collect();
     let first = lab.engine(0).roster.heads().into_iter().find(|p| p.author == lab.id(2));
     let (mut number, mut previous) = first.map_or((0, crate::id::StatementId::NONE), |head| (head.number, head.id));
     let mut flood = Vec::new();
-    let room = limits::STATEMENTS - lab.engine(0).roster.statements().count();
-    for _ in 0..room {
+    for _ in 0..count {
         number += 1;
         let action = Action::Applied { revocations: Vec::new() };
         let (parents, ext) = (parents.clone(), Extensions::default());
@@ -111,6 +107,15 @@ fn a_flood_of_statements_leaves_room_for_the_revocation() {
         previous = statement.id;
         flood.push(statement.bytes);
     }
+    flood
+}
+
+/// A member fills the roster. An owner can still revoke it, and everybody hears of it.
+#[test]
+fn a_flood_of_statements_leaves_room_for_the_revocation() {
+    let mut lab = Lab::account(34, 3);
+    let cheat = lab.puppet(0, 2);
+    let flood = flood(&lab, limits::STATEMENTS - lab.engine(0).roster.statements().count());
     for piece in flood.chunks(2000) {
         lab.say(0, cheat, &Message::Statements(piece.to_vec()));
     }

@@ -1,5 +1,6 @@
 //! Engines wired by hand, and attackers who hold the key of one of them.
 
+mod callers;
 mod cheats;
 mod floods;
 mod revoked;

@@ -175,3 +175,34 @@ fn nobody_is_kept_from_revoking_by_what_they_do_not_understand() {
     assert_eq!(lab.put(0, session, "k", b"v"), Ok(Reply::Done), "the revoked device still decides who writes");
     assert_eq!(lab.read(1, session, "k"), Some(b"v".to_vec()));
 }
+
+/// What a revoked device still holds goes after a week, whatever else it had been looking after.
+#[test]
+fn the_ciphertext_of_a_revoked_owner_goes_after_a_week() {
+    let mut lab = Lab::account(18, 2);
+    lab.add(2);
+    let session = lab.session(1);
+    assert!(lab.put(1, session, "k", b"v").is_ok());
+    let (pairing, code) = lab.agree(1, 2);
+    lab.unplug(2);
+    assert!(lab.confirm(1, pairing, &code).is_ok());
+    assert!(lab.revoke(0, 1).is_ok());
+    assert!(lab.engine(1).local.out && !lab.engine(1).journals.vector().is_empty());
+    for _ in 0..8 * 48 {
+        lab.pass(3 * limits::AGE_STEP);
+    }
+    assert!(lab.engine(1).journals.vector().is_empty());
+}
+
+/// A device that an owner made a member stays one: only one that nobody has decided about becomes an owner by itself.
+#[test]
+fn a_device_that_was_made_a_member_is_not_promoted() {
+    let mut lab = Lab::account(19, 3);
+    let (member, set) = (lab.id(2), |device, role| Command::SetRole { device, role });
+    assert!(lab.order(0, set(member, crate::roster::Role::Owner)).is_ok());
+    assert!(lab.order(0, set(member, crate::roster::Role::Member)).is_ok());
+    for _ in 0..60 {
+        lab.pass(3 * limits::AGE_STEP);
+    }
+    assert_eq!(lab.engine(0).roster.evaluation().role(member), Some(crate::roster::Role::Member));
+}
