@@ -9,7 +9,7 @@ const SEEDS: u64 = 500;
 #[test]
 fn whatever_happens_devices_agree_and_nothing_is_lost() {
     let seeds = std::env::var("KINLINK_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("KINLINK_SEEDS is a number"));
-    let plan = Plan { seed: 1, acts: 60, trace: false };
+    let plan = Plan { seed: 1, acts: 60, rollback: false, trace: false };
     let (tally, failures) = many(plan, seeds, |failure| eprintln!("{failure}"));
     println!("{seeds} seeds: {tally}");
     assert!(failures.is_empty(), "{} of {seeds} seeds failed", failures.len());
@@ -19,7 +19,7 @@ fn whatever_happens_devices_agree_and_nothing_is_lost() {
 
 #[test]
 fn a_seed_is_played_the_same_way_again() {
-    let frames = |seed| many(Plan { seed, acts: 40, trace: false }, 1, |_| {}).0;
+    let frames = |seed| many(Plan { seed, acts: 40, rollback: false, trace: false }, 1, |_| {}).0;
     assert_eq!(frames(7), frames(7));
     assert_ne!(frames(7), frames(8));
 }

@@ -20,6 +20,9 @@ struct Args {
     /// Things that people do in each run.
     #[arg(long, default_value_t = 60)]
     acts: usize,
+    /// Also puts copies of disks back.
+    #[arg(long)]
+    rollback: bool,
     /// Prints every fact that a device takes, and what it does about it.
     #[arg(long)]
     trace: bool,
@@ -28,7 +31,7 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     let (from, count) = args.seed.map_or((args.from, args.seeds), |seed| (seed, 1));
-    let plan = Plan { seed: from, acts: args.acts, trace: args.trace };
+    let plan = Plan { seed: from, acts: args.acts, rollback: args.rollback, trace: args.trace };
     let (tally, failures) = many(plan, count, |failure| eprintln!("{failure}"));
     println!("{tally}");
     println!("{count} seeds from {from}, {} acts each: {} failed", args.acts, failures.len());

@@ -55,7 +55,6 @@ impl Tally {
             ("crashes", self.crashes),
             ("crashes while keys are erased", self.erasing),
             ("connections broken", self.broken),
-            ("disks rolled back", self.restored),
             ("old frames replayed", self.replayed),
             ("frames", self.frames),
         ];

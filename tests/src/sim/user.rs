@@ -116,7 +116,7 @@ impl World {
             92..=93 => self.break_one(),
             94..=95 => self.replay(),
             96 => self.jump(),
-            97..=98 => self.back_up_or_restore(),
+            97..=98 if self.plan.rollback => self.back_up_or_restore(),
             _ => self.power(),
         }
     }

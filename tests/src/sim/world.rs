@@ -24,6 +24,8 @@ pub struct Plan {
     pub seed: u64,
     /// How many things people do.
     pub acts: usize,
+    /// Whether copies of disks are put back. Devices do not recover from all of that yet.
+    pub rollback: bool,
     /// Whether to print every frame, command and crash.
     pub trace: bool,
 }
