@@ -118,15 +118,17 @@ fn crowd_out(seed: u64) {
     let mut lab = Lab::account(seed, 3);
     let at = lab.puppet(1, 2);
     let account = lab.engine(1).account().unwrap();
+    let genesis = lab.engine(1).roster.statements().next().unwrap().reference();
     let statements: Vec<Vec<u8>> = (0..200)
         .map(|_| {
             let stranger = Identity::random(&mut lab.rng);
             let action = Action::Applied { revocations: Vec::new() };
-            let (previous, parents, ext) = (StatementId::NONE, Vec::new(), Extensions::default());
+            let (previous, parents, ext) = (StatementId::NONE, vec![genesis], Extensions::default());
             Draft { account, number: 1, previous, parents, time: Wall(1), action, ext }.sign(&stranger).bytes
         })
         .collect();
     lab.say(1, at, &Message::Statements(statements));
+    assert!(lab.engine(1).roster.statements().count() > 200, "they were taken in");
     assert!(lab.revoke(1, 2).is_ok());
     assert_eq!((lab.status(1, 2), lab.status(0, 2)), (Some(Status::Revoked), Some(Status::Revoked)));
 }
