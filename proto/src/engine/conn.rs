@@ -323,9 +323,7 @@ impl Engine {
         }
         let lacking: Vec<Vec<u8>> = self.roster.missing(&hello.heads).into_iter().map(|s| s.bytes.clone()).collect();
         self.send_statements(id, &lacking);
-        if self.keyring.iter().any(|(epoch, _)| hello.epochs.binary_search(&epoch).is_err()) {
-            self.send_epochs(cx, id, peer);
-        }
+        self.send_lacking(cx, id, peer, &hello.epochs);
         self.send_reports(id, &hello.reports);
         self.rolled_back(cx, peer, &hello)?;
         self.push_journal(cx, id)?;

@@ -60,6 +60,29 @@ impl Engine {
         self.outputs.push_back(Output::Send { conn, frame: message.to_frame() });
     }
 
+    /// Hands a peer what it lacks of the epochs held here: with the newest fit one, which opens the others; or, while
+    /// nobody has made one since somebody went out, each by itself, as somebody may have written under it.
+    pub(super) fn send_lacking(&mut self, cx: &mut Cx<'_>, conn: ConnId, peer: DeviceId, theirs: &[EpochId]) {
+        let lacking: Vec<EpochId> = self.epochs().filter(|epoch| theirs.binary_search(epoch).is_err()).collect();
+        match self.held_write_epoch() {
+            _ if lacking.is_empty() => {}
+            Some(_) => self.send_epochs(cx, conn, peer),
+            None => self.send_each(cx, conn, peer, &lacking),
+        }
+    }
+
+    /// Seals epochs one by one to a peer that may read them.
+    fn send_each(&mut self, cx: &mut Cx<'_>, conn: ConnId, peer: DeviceId, epochs: &[EpochId]) {
+        let Some(account) = self.account() else { return };
+        let Some(device) = self.roster.evaluation().entitled().find(|device| device.id == peer) else { return };
+        let seal = |epoch: &EpochId| {
+            seal_epoch(account, *epoch, peer, &device.hpke, self.keyring.secret(*epoch)?, &mut *cx.entropy)
+        };
+        let sealed = epochs.iter().filter_map(seal).collect();
+        let message = Message::Epochs { sealed, histories: Vec::new() };
+        self.outputs.push_back(Output::Send { conn, frame: message.to_frame() });
+    }
+
     /// The newest epoch held that `peer` may read, sealed to it, with the history that it opens.
     pub(super) fn seal_for(&self, cx: &mut Cx<'_>, peer: DeviceId) -> Option<(Vec<u8>, Vec<u8>)> {
         let account = self.account()?;
@@ -118,6 +141,11 @@ impl Engine {
         let changes = self.sessions.retry_waiting(cx.store, &self.keyring, &self.journals, new)?;
         self.changes(changes);
         self.changed.view = true;
+        // Whoever is connected already may not reach their maker.
+        let peers: Vec<(ConnId, DeviceId)> = self.ready().map(|(id, conn)| (id, conn.peer)).collect();
+        for (conn, peer) in peers {
+            self.send_each(cx, conn, peer, new);
+        }
         Ok(())
     }
 }
