@@ -106,7 +106,15 @@ impl Device {
     #[must_use]
     pub fn reloaded(&self, now: Now, rng: &mut ChaCha20Rng) -> Self {
         let (identity, store_key) = (self.identity.clone(), self.store_key.clone());
-        let mut again = Self { index: self.index, identity, store_key, disk: self.disk.clone(), backup: None, engine: None, runs: 0 };
+        let mut again = Self {
+            index: self.index,
+            identity,
+            store_key,
+            disk: self.disk.clone(),
+            backup: None,
+            engine: None,
+            runs: 0,
+        };
         again.start(now, rng);
         again
     }

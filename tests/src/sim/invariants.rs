@@ -55,7 +55,8 @@ fn out_means_no_keys(world: &World, engine: &Engine, at: usize) -> Result<(), St
     if !matches!(status, Some(Status::Revoked | Status::Left)) {
         return Ok(());
     }
-    let stored = world.devices[at].disk.range(Table::Secrets, &[], &[u8::MAX; 40], 1).map_err(|error| error.to_string())?;
+    let stored =
+        world.devices[at].disk.range(Table::Secrets, &[], &[u8::MAX; 40], 1).map_err(|error| error.to_string())?;
     if engine.epochs().next().is_some() || !stored.is_empty() {
         return Err(format!("device {at} is out and still holds keys"));
     }
@@ -76,7 +77,11 @@ fn only_confirmed_devices_are_linked(world: &World, engine: &Engine) -> Result<(
 /// What another device holds of a journal was durable at its author: nothing leaves before it is.
 fn nobody_knows_more_of_a_journal_than_its_author(world: &World, engine: &Engine) -> Result<(), String> {
     for position in engine.journals().vector() {
-        let author = world.devices.iter().filter_map(|device| device.engine.as_ref()).find(|e| e.device() == position.journal.device);
+        let author = world
+            .devices
+            .iter()
+            .filter_map(|device| device.engine.as_ref())
+            .find(|e| e.device() == position.journal.device);
         let Some(author) = author.filter(|author| !world.model.restored.contains(&author.device())) else { continue };
         let joined = author.roster().evaluation().is_linked(author.device());
         if joined && author.journals().size(position.journal) < position.size {
@@ -104,7 +109,9 @@ pub fn sending(world: &mut World, from: usize, to: Option<usize>, frame: &Frame)
 /// # Errors
 /// If frames arrived.
 pub fn quiet(world: &World, frames: usize) -> Result<(), String> {
-    let suspended = |engine: &Engine| engine.roster().evaluation().device(engine.device()).is_some_and(|own| own.status == Status::Suspended);
+    let suspended = |engine: &Engine| {
+        engine.roster().evaluation().device(engine.device()).is_some_and(|own| own.status == Status::Suspended)
+    };
     if frames > 0 && !engines(world).any(|(_, engine)| suspended(engine)) {
         return Err(format!("{frames} frames arrived in the last five minutes, and nothing happened"));
     }
@@ -117,8 +124,10 @@ pub fn note_epochs(world: &mut World) {
     for (_, engine) in engines(world) {
         let evaluation = engine.roster().evaluation();
         for epoch in evaluation.epochs.iter().filter(|epoch| !world.shut_out.contains_key(&epoch.id)) {
-            let made = engine.roster().statement(StatementId(epoch.id.0)).is_some_and(|said| said.author == engine.device());
-            let out = evaluation.devices.values().filter(|device| device.status != Status::Linked).map(|device| device.id);
+            let made =
+                engine.roster().statement(StatementId(epoch.id.0)).is_some_and(|said| said.author == engine.device());
+            let out =
+                evaluation.devices.values().filter(|device| device.status != Status::Linked).map(|device| device.id);
             new.extend(made.then(|| (epoch.id, out.collect())));
         }
     }
@@ -154,7 +163,9 @@ pub fn at_rest(world: &mut World) -> Result<(), String> {
 /// other and nobody else is left who could hear of both: nothing that comes from a revoked key is read.
 fn camps(world: &World) -> Result<Vec<Vec<usize>>, String> {
     let Some(account) = world.account else { return Ok(Vec::new()) };
-    let inside = |engine: &Engine| engine.roster().account() == Some(account) && engine.roster().evaluation().is_linked(engine.device());
+    let inside = |engine: &Engine| {
+        engine.roster().account() == Some(account) && engine.roster().evaluation().is_linked(engine.device())
+    };
     let members: Vec<(usize, &Engine)> = engines(world).filter(|(_, engine)| inside(engine)).collect();
     let mut camps: BTreeMap<BTreeSet<usize>, Vec<usize>> = BTreeMap::new();
     for (at, engine) in &members {
@@ -164,7 +175,9 @@ fn camps(world: &World) -> Result<Vec<Vec<usize>>, String> {
                 return Err(format!("device {other} sees device {at} linked, which sees device {other} out"));
             }
         }
-        let camp: BTreeSet<usize> = (0..world.devices.len()).filter(|other| engine.roster().evaluation().is_linked(world.devices[*other].id())).collect();
+        let camp: BTreeSet<usize> = (0..world.devices.len())
+            .filter(|other| engine.roster().evaluation().is_linked(world.devices[*other].id()))
+            .collect();
         camps.entry(camp).or_default().push(*at);
     }
     for (seen, camp) in &camps {
@@ -179,9 +192,15 @@ fn camps(world: &World) -> Result<Vec<Vec<usize>>, String> {
 fn revocations_are_applied(world: &World, camp: &[usize]) -> Result<(), String> {
     for engine in camp.iter().filter_map(|at| world.devices[*at].engine.as_ref()) {
         let evaluation = engine.roster().evaluation();
-        for out in evaluation.devices.values().filter(|device| matches!(device.status, Status::Revoked | Status::Left)) {
-            if let Some(missing) = camp.iter().map(|at| world.devices[*at].id()).find(|id| !out.applied_by.contains(id)) {
-                return Err(format!("{:?} does not know that {missing:?} applied the revocation of {:?}", engine.device(), out.id));
+        for out in evaluation.devices.values().filter(|device| matches!(device.status, Status::Revoked | Status::Left))
+        {
+            if let Some(missing) = camp.iter().map(|at| world.devices[*at].id()).find(|id| !out.applied_by.contains(id))
+            {
+                return Err(format!(
+                    "{:?} does not know that {missing:?} applied the revocation of {:?}",
+                    engine.device(),
+                    out.id
+                ));
             }
         }
     }
@@ -193,10 +212,17 @@ fn nothing_beyond_the_honoured_position(world: &World, camp: &[usize]) -> Result
     for engine in camp.iter().filter_map(|at| world.devices[*at].engine.as_ref()) {
         for position in engine.journals().vector() {
             let author = engine.roster().evaluation().device(position.journal.device);
-            let Some(author) = author.filter(|author| matches!(author.status, Status::Revoked | Status::Left)) else { continue };
+            let Some(author) = author.filter(|author| matches!(author.status, Status::Revoked | Status::Left)) else {
+                continue;
+            };
             let honoured = author.honoured.get(&position.journal.generation).map_or(0, |honoured| honoured.size);
             if position.size > honoured {
-                return Err(format!("{:?} holds {} of {:?}, of which {honoured} count", engine.device(), position.size, position.journal));
+                return Err(format!(
+                    "{:?} holds {} of {:?}, of which {honoured} count",
+                    engine.device(),
+                    position.size,
+                    position.journal
+                ));
             }
         }
     }
@@ -230,18 +256,34 @@ fn a_fresh_start_changes_nothing(world: &mut World, camp: &[usize]) -> Result<()
 /// All that can be read on a device.
 fn everything(world: &mut World, at: usize) -> Vec<(SessionId, Vec<BTreeSet<Vec<u8>>>)> {
     let open = world.open_sessions(at);
-    open.into_iter().map(|session| (session, super::user::KEYS.iter().map(|key| world.values(at, session, key)).collect())).collect()
+    open.into_iter()
+        .map(|session| (session, super::user::KEYS.iter().map(|key| world.values(at, session, key)).collect()))
+        .collect()
 }
 
 fn same_journals(world: &World, linked: &[usize]) -> Result<(), String> {
     let vectors: Vec<_> = linked
         .iter()
         .filter_map(|at| world.devices[*at].engine.as_ref().map(|engine| (*at, engine)))
-        .map(|(at, engine)| (at, engine.journals().vector().into_iter().filter(|p| p.size > 0).map(|p| (p.journal, p.size, p.root)).collect::<Vec<_>>()))
+        .map(|(at, engine)| {
+            (
+                at,
+                engine
+                    .journals()
+                    .vector()
+                    .into_iter()
+                    .filter(|p| p.size > 0)
+                    .map(|p| (p.journal, p.size, p.root))
+                    .collect::<Vec<_>>(),
+            )
+        })
         .collect();
     for pair in vectors.windows(2) {
         if pair[0].1 != pair[1].1 {
-            return Err(format!("devices {} and {} hold other journals: {:?} and {:?}", pair[0].0, pair[1].0, pair[0].1, pair[1].1));
+            return Err(format!(
+                "devices {} and {} hold other journals: {:?} and {:?}",
+                pair[0].0, pair[1].0, pair[0].1, pair[1].1
+            ));
         }
     }
     Ok(())
@@ -257,7 +299,8 @@ fn same_values(world: &mut World, linked: &[usize]) -> Result<(), String> {
     for (session, key) in places {
         let here: Vec<_> = writes.iter().filter(|write| write.session == session && write.key == key).collect();
         let sure = |write: &Write| trusted.contains(&write.author) && !write.unsure;
-        let covered = |value: &Vec<u8>, by: &dyn Fn(&Write) -> bool| here.iter().any(|w| by(w) && w.covers.contains(value));
+        let covered =
+            |value: &Vec<u8>, by: &dyn Fn(&Write) -> bool| here.iter().any(|w| by(w) && w.covers.contains(value));
         let must: BTreeSet<Vec<u8>> = here
             .iter()
             .filter(|write| sure(write))
@@ -279,20 +322,29 @@ fn same_values(world: &mut World, linked: &[usize]) -> Result<(), String> {
         for (at, values) in &all {
             if !must.is_subset(values) || !values.is_subset(&may) {
                 return Err(format!(
-                    "device {at}, key {}: must {:?}, may {:?}, is {:?}",
+                    "device {at}, key {}: must {:?}, may {:?}, is {:?}, with {} operations waiting for their key",
                     String::from_utf8_lossy(&key),
                     texts(&must),
                     texts(&may),
-                    texts(values)
+                    texts(values),
+                    waiting(world, *at)
                 ));
             }
         }
         let different: BTreeSet<_> = all.values().collect();
         if different.len() > 1 {
-            return Err(format!("key {}: devices read {all:?}", String::from_utf8_lossy(&key)));
+            return Err(format!(
+                "key {}: devices read {all:?}, with {:?} operations waiting for their key",
+                String::from_utf8_lossy(&key),
+                linked.iter().map(|at| waiting(world, *at)).collect::<Vec<_>>()
+            ));
         }
     }
     Ok(())
+}
+
+fn waiting(world: &World, at: usize) -> usize {
+    world.devices[at].disk.range(Table::Waiting, &[], &[u8::MAX; 80], 1000).map_or(0, |rows| rows.len())
 }
 
 fn texts(values: &BTreeSet<Vec<u8>>) -> Vec<String> {

@@ -71,7 +71,16 @@ impl Conn {
     #[must_use]
     pub fn new(dialler: usize, acceptor: usize, link: Option<(PairingId, [u8; 32])>) -> Self {
         let ends = BTreeSet::from([dialler, acceptor]);
-        Self { dialler, acceptor, link, ends, deaf: BTreeSet::new(), up: BTreeSet::new(), down: BTreeSet::new(), last: BTreeMap::new() }
+        Self {
+            dialler,
+            acceptor,
+            link,
+            ends,
+            deaf: BTreeSet::new(),
+            up: BTreeSet::new(),
+            down: BTreeSet::new(),
+            last: BTreeMap::new(),
+        }
     }
 
     /// The other end.

@@ -86,7 +86,23 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { linked, writes, others, revoked, left, reset, erasing, restored, replayed, ended, crashes, broken, frames, kinds, most } = self;
+        let Self {
+            linked,
+            writes,
+            others,
+            revoked,
+            left,
+            reset,
+            erasing,
+            restored,
+            replayed,
+            ended,
+            crashes,
+            broken,
+            frames,
+            kinds,
+            most,
+        } = self;
         write!(
             f,
             "{linked} linked, {writes} writes ({others} by joined devices), {revoked} revoked, {left} left, {ended} sessions ended, \

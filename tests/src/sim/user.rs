@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kinlink_proto::engine::command::{Caller, CallerId, CallerKind, Command, CommandId, OldSessions, PairingId, Reply, SessionFilter};
+use kinlink_proto::engine::command::{
+    Caller, CallerId, CallerKind, Command, CommandId, OldSessions, PairingId, Reply, SessionFilter,
+};
 use kinlink_proto::engine::error::CommandError;
 use kinlink_proto::engine::io::{Input, Output};
 use kinlink_proto::engine::view::{Direction, PairingState, PairingView};
@@ -124,7 +126,9 @@ impl World {
     /// The devices that are in the one account, as they know it.
     fn members(&self) -> Vec<usize> {
         let inside = |engine: &kinlink_proto::engine::Engine| {
-            self.account.is_some() && engine.roster().account() == self.account && engine.roster().evaluation().is_linked(engine.device())
+            self.account.is_some()
+                && engine.roster().account() == self.account
+                && engine.roster().evaluation().is_linked(engine.device())
         };
         (0..self.devices.len()).filter(|at| self.devices[*at].engine.as_ref().is_some_and(inside)).collect()
     }
@@ -133,7 +137,11 @@ impl World {
         let first = self.account.is_none() && self.devices[0].engine.is_some();
         let at = if first { Some(0) } else { self.pick(&self.members()) };
         let Some(at) = at else { return };
-        let command = Command::CreateSession { app: "app".to_owned(), title: "title".to_owned(), expires: kinlink_proto::time::Wall(0) };
+        let command = Command::CreateSession {
+            app: "app".to_owned(),
+            title: "title".to_owned(),
+            expires: kinlink_proto::time::Wall(0),
+        };
         self.command(at, command, Purpose::Create);
     }
 
@@ -210,7 +218,8 @@ impl World {
         let Some(at) = self.pick(&self.members()) else { return };
         let Some(engine) = self.devices[at].engine.as_ref() else { return };
         let evaluation = engine.roster().evaluation();
-        let others: Vec<DeviceId> = evaluation.linked().map(|device| device.id).filter(|id| *id != engine.device()).collect();
+        let others: Vec<DeviceId> =
+            evaluation.linked().map(|device| device.id).filter(|id| *id != engine.device()).collect();
         if evaluation.role(engine.device()) != Some(Role::Owner) {
             return;
         }
@@ -221,7 +230,10 @@ impl World {
     fn leave_or_erase(&mut self) {
         let all: Vec<usize> = (1..self.devices.len()).collect();
         let Some(at) = self.pick(&all) else { return };
-        let out = self.devices[at].engine.as_ref().and_then(|engine| engine.roster().evaluation().device(engine.device()).map(|device| device.status));
+        let out = self.devices[at]
+            .engine
+            .as_ref()
+            .and_then(|engine| engine.roster().evaluation().device(engine.device()).map(|device| device.status));
         match out {
             Some(Status::Revoked | Status::Left) => self.command(at, Command::Erase, Purpose::Nothing),
             Some(Status::Linked) if self.chance(30) => {
@@ -236,7 +248,11 @@ impl World {
         let Some(engine) = self.devices[at].engine.as_ref() else { return };
         let all: Vec<DeviceId> = engine.roster().evaluation().devices.keys().copied().collect();
         let (Some(device), name) = (self.pick(&all), self.model.value()) else { return };
-        self.command(at, Command::Rename { device, name: String::from_utf8_lossy(&name).into_owned() }, Purpose::Nothing);
+        self.command(
+            at,
+            Command::Rename { device, name: String::from_utf8_lossy(&name).into_owned() },
+            Purpose::Nothing,
+        );
     }
 
     /// A wall clock is set, to any time of sixty days.
@@ -316,7 +332,9 @@ impl World {
     fn scan(&mut self, shower: usize, joiner: usize, qr: &str) {
         self.linking.insert(shower);
         match Challenge::parse(qr) {
-            Ok(challenge) => self.command(joiner, Command::Join { challenge, name: None, anywhere: false }, Purpose::Nothing),
+            Ok(challenge) => {
+                self.command(joiner, Command::Join { challenge, name: None, anywhere: false }, Purpose::Nothing)
+            }
             Err(error) => self.broken = Some(format!("a challenge does not parse: {error}")),
         }
     }
@@ -325,7 +343,11 @@ impl World {
     pub fn pairing_told(&mut self, device: usize, pairing: PairingId, view: &PairingView) {
         match (view.direction, view.state) {
             (Direction::Join, PairingState::Offered) if self.chance(95) => {
-                self.command(device, Command::AcceptOffer { pairing, sessions: OldSessions::Discard }, Purpose::Nothing);
+                self.command(
+                    device,
+                    Command::AcceptOffer { pairing, sessions: OldSessions::Discard },
+                    Purpose::Nothing,
+                );
             }
             (Direction::Join, PairingState::Offered | PairingState::Code) if self.chance(10) => {
                 self.command(device, Command::CancelPairing(pairing), Purpose::Nothing);

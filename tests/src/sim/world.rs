@@ -100,7 +100,10 @@ pub struct World {
 /// The first invariant that does not hold.
 pub fn run(plan: Plan) -> Result<World, Failure> {
     std::panic::catch_unwind(|| play(plan)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         Err(Failure { seed: plan.seed, step: 0, what: format!("panicked: {}", text.unwrap_or_default()) })
     })
 }
@@ -263,7 +266,12 @@ impl World {
     pub fn input(&mut self, device: usize, input: Input) {
         let crash = if self.rough && self.chance(1) { self.crash() } else { None };
         if self.plan.trace {
-            eprintln!("{:>9} device {device} {}{}", self.now, told(&input), crash.map_or(String::new(), |crash| format!(", crash {crash:?}")));
+            eprintln!(
+                "{:>9} device {device} {}{}",
+                self.now,
+                told(&input),
+                crash.map_or(String::new(), |crash| format!(", crash {crash:?}"))
+            );
         }
         let now = self.clock(device);
         let (outputs, done) = self.devices[device].take(now, &mut self.rng, input, crash);
@@ -297,7 +305,8 @@ impl World {
         self.devices[device].stop();
         self.linking.remove(&device);
         self.commands.retain(|(owner, _), _| *owner != device);
-        let broken: Vec<u64> = self.conns.iter().filter(|(_, conn)| conn.ends.contains(&device)).map(|(id, _)| *id).collect();
+        let broken: Vec<u64> =
+            self.conns.iter().filter(|(_, conn)| conn.ends.contains(&device)).map(|(id, _)| *id).collect();
         broken.into_iter().for_each(|conn| self.break_conn(conn));
         let delay = 500 + self.below(20_000);
         self.later(delay, Event::Restart(device));
@@ -325,13 +334,16 @@ impl World {
     /// Two devices cannot reach one another any more.
     pub fn cut(&mut self, a: usize, b: usize) {
         self.cut.insert((a.min(b), a.max(b)));
-        let between = |conn: &Conn| (conn.dialler.min(conn.acceptor), conn.dialler.max(conn.acceptor)) == (a.min(b), a.max(b));
+        let between =
+            |conn: &Conn| (conn.dialler.min(conn.acceptor), conn.dialler.max(conn.acceptor)) == (a.min(b), a.max(b));
         let broken: Vec<u64> = self.conns.iter().filter(|(_, conn)| between(conn)).map(|(id, _)| *id).collect();
         broken.into_iter().for_each(|conn| self.break_conn(conn));
     }
 
     fn reachable(&self, a: usize, b: usize) -> bool {
-        a != b && !self.cut.contains(&(a.min(b), a.max(b))) && self.devices.get(b).is_some_and(|device| device.engine.is_some())
+        a != b
+            && !self.cut.contains(&(a.min(b), a.max(b)))
+            && self.devices.get(b).is_some_and(|device| device.engine.is_some())
     }
 
     /// Everything works from now on.
@@ -373,7 +385,9 @@ impl World {
             return;
         }
         let input = match (what, conn.link) {
-            (Arrival::Up, None) => Input::Connected { conn: conn_id, peer, dialled, address: address(conn.other(to), false) },
+            (Arrival::Up, None) => {
+                Input::Connected { conn: conn_id, peer, dialled, address: address(conn.other(to), false) }
+            }
             (Arrival::Up, Some((pairing, exporter))) => Input::LinkConnected {
                 conn: conn_id,
                 peer,
@@ -405,7 +419,11 @@ impl World {
 
     /// A device sends again what it has sent before, perhaps on an earlier connection.
     pub fn replay(&mut self) {
-        let standing: Vec<u64> = self.standing().into_iter().filter(|id| self.conns[id].link.is_none() && self.conns[id].up.len() == 2).collect();
+        let standing: Vec<u64> = self
+            .standing()
+            .into_iter()
+            .filter(|id| self.conns[id].link.is_none() && self.conns[id].up.len() == 2)
+            .collect();
         let Some(id) = self.pick(&standing) else { return };
         let (from, to) = (self.conns[&id].dialler, self.conns[&id].acceptor);
         let (from, to) = if self.chance(50) { (from, to) } else { (to, from) };
@@ -464,7 +482,14 @@ impl World {
         self.at(due, Event::Arrive { conn: id, to: from, what: Arrival::Down(None) });
     }
 
-    fn send_journal(&mut self, from: usize, id: u64, journal: kinlink_proto::id::JournalId, at: u64, upto: Option<u64>) {
+    fn send_journal(
+        &mut self,
+        from: usize,
+        id: u64,
+        journal: kinlink_proto::id::JournalId,
+        at: u64,
+        upto: Option<u64>,
+    ) {
         let mut frames = Vec::new();
         let disk = &self.devices[from].disk;
         if let Ok(Some(mut outgoing)) = Outgoing::new(disk, journal, at, upto) {
@@ -495,7 +520,10 @@ impl World {
             Output::Close { conn, code, .. } => self.close(device, conn.0, code),
             Output::Dial { device: peer, addresses } => self.dial(device, peer, &addresses),
             Output::DialLink { pairing, addresses, .. } => {
-                let at = addresses.iter().filter_map(|address| device_at(address, true)).find(|at| self.linking.contains(at));
+                let at = addresses
+                    .iter()
+                    .filter_map(|address| device_at(address, true))
+                    .find(|at| self.linking.contains(at));
                 match at.filter(|at| self.reachable(device, *at)) {
                     Some(at) => self.connect(device, at, Some(pairing)),
                     None => self.later(100, Event::LinkDialFailed(device, pairing)),
@@ -515,7 +543,8 @@ impl World {
                 self.input(device, Input::Started);
             }
             Output::Reset => {
-                let conns: Vec<u64> = self.conns.iter().filter(|(_, c)| c.ends.contains(&device)).map(|(id, _)| *id).collect();
+                let conns: Vec<u64> =
+                    self.conns.iter().filter(|(_, c)| c.ends.contains(&device)).map(|(id, _)| *id).collect();
                 conns.into_iter().for_each(|conn| self.break_conn(conn));
                 self.model.reset(self.devices[device].id());
                 self.devices[device] = Device::new(device, &mut self.rng);
