@@ -2,7 +2,7 @@
 
 stranger.py attempts [{"target": [HOST, PORT], "alpn": ..., "key": ..., "source": ..., "send": HEX, "resume": BOOL}, ...]
 stranger.py garbage HOST PORT COUNT SEED
-stranger.py flood HOST PORT COUNT
+stranger.py flood HOST PORT ALPN COUNT SOURCES
 """
 
 import json
@@ -106,10 +106,10 @@ class Initials:
         return keys.encrypt_packet(buffer.data, plain, 0)
 
 
-def flood(host, port, count):
-    """Half-open handshakes from 250 addresses. Those asked to prove their address do, and go no further."""
-    initials, target, count = Initials("kinlink/1"), (host, int(port)), int(count)
-    sockets = [udp(f"127.2.{number // 250}.{number % 250 + 1}") for number in range(250)]
+def flood(host, port, alpn, count, sources):
+    """Half-open handshakes from many addresses. Those asked to prove their address do, and go no further."""
+    initials, target, count = Initials(alpn), (host, int(port)), int(count)
+    sockets = [udp(f"127.2.{number // 250}.{number % 250 + 1}") for number in range(int(sources))]
     counts = {"tried": 0, "proved": 0, "answered": 0}
 
     def send(stranger, datagram):

@@ -150,7 +150,7 @@ fn floods_cost_little_and_linked_devices_keep_syncing() {
     let garbage: Value = serde_json::from_str(&garbage).unwrap();
     let bytes = |name: &str| garbage[name].as_u64().unwrap();
     assert!(bytes("sent") > 1_000_000 && bytes("replied") < bytes("sent") / 100, "seed {seed}: {garbage}");
-    let mut flood = Flood::start(&port);
+    let mut flood = Flood::start(&port, "kinlink/1", 10_000, 250);
     let mut meanwhile = 0;
     while flood.goes_on() {
         anna.put(&session, "round", &meanwhile.to_string());
@@ -170,16 +170,17 @@ fn floods_cost_little_and_linked_devices_keep_syncing() {
     bert.meets("anna");
 }
 
-/// Ten thousand handshakes that stop half-way.
+/// Handshakes that stop half-way.
 struct Flood {
     python: Beside,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
 }
 
 impl Flood {
-    fn start(port: &str) -> Self {
-        let mut python =
-            Beside::start(lab::script("stranger.py", &["flood", "127.0.0.1", port, "10000"]).stdout(Stdio::piped()));
+    fn start(port: &str, alpn: &str, count: u32, sources: u32) -> Self {
+        let (count, sources) = (count.to_string(), sources.to_string());
+        let mut script = lab::script("stranger.py", &["flood", "127.0.0.1", port, alpn, &count, &sources]);
+        let mut python = Beside::start(script.stdout(Stdio::piped()));
         let mut lines = BufReader::new(python.0.stdout.take().unwrap()).lines();
         assert_eq!(lines.next().unwrap().unwrap(), r#"{"begun": true}"#);
         Self { python, lines }
@@ -230,6 +231,8 @@ fn an_attacker_at_the_linking_socket_costs_the_new_device_nothing() {
         assert_eq!(outcome["handshake"], true, "{what}: {outcome}");
         assert_refused(what, &outcome, true, *code);
     }
+    // And while other addresses than the new device's open handshakes that they never end.
+    let _flood = Flood::start(&port.to_string(), "kinlink-link/1", 20_000, 4);
     let join = Linking::join(&bert, &text);
     completes(Linking { show, join });
     assert_eq!(anna.linked(), ["anna", "bert"]);
