@@ -14,14 +14,12 @@ pub struct StoreError(pub String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Table {
-    /// Single values by name: schema, index key, own generation, counters.
+    /// Single values by name: this device's record, the index key, the port.
     Meta,
-    /// Statements: StatementId → bytes as they came.
+    /// Statements: `u32` in the order in which they became valid → bytes as they came.
     Statements,
     /// Epoch secrets, sealed under the store key: EpochId → nonce and ciphertext.
     Secrets,
-    /// Sealed epochs and histories as they came: kind, EpochId, recipient → bytes.
-    Envelopes,
     /// Journals: local index `u32` → JournalId, signed head, peaks, live digest.
     Journals,
     /// Operations: local index `u32`, number `u64` (keys that rise) → session, epoch, ciphertext; or a dropped leaf's hash.
@@ -44,11 +42,10 @@ pub enum Table {
 
 impl Table {
     /// All, in order of their codes.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 12] = [
         Self::Meta,
         Self::Statements,
         Self::Secrets,
-        Self::Envelopes,
         Self::Journals,
         Self::Operations,
         Self::Subtrees,
@@ -67,7 +64,6 @@ impl Table {
             Self::Meta => "meta",
             Self::Statements => "statements",
             Self::Secrets => "secrets",
-            Self::Envelopes => "envelopes",
             Self::Journals => "journals",
             Self::Operations => "operations",
             Self::Subtrees => "subtrees",

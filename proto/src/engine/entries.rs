@@ -219,7 +219,7 @@ impl Engine {
             self.local.save(cx.store)?;
         }
         let context = self.sessions.context(cx.store, session, space, key)?;
-        let content = Content::new(space, cx.now.wall, key, context, value);
+        let content = Content::new(space, self.writing_time(session, cx.now.wall), key, context, value);
         let (journal, entropy) = (self.own_journal(), &mut *cx.entropy);
         let seal = |header: &Header| content.seal(header, &session_key, entropy);
         let author =
@@ -231,6 +231,14 @@ impl Engine {
         }
         self.changed.wrote = true;
         Ok(())
+    }
+
+    /// When a write to a session says that it was made: behind what was written there before, even where this clock
+    /// is slow; but a clock that is far ahead is not followed.
+    fn writing_time(&self, session: SessionId, now: Wall) -> Wall {
+        let behind = self.sessions.get(session).map_or(Wall(0), |info| Wall(info.last_active.0.saturating_add(1)));
+        let ahead = u64::try_from(limits::CLOCK_AHEAD.as_millis()).unwrap_or(u64::MAX);
+        if behind.0 <= now.0.saturating_add(ahead) { now.max(behind) } else { now }
     }
 
     /// Tells the clients what changed.

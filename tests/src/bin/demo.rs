@@ -135,7 +135,8 @@ fn revoke(a: &Device, b: &Device, session: &str) -> anyhow::Result<()> {
 /// With every key that the desktop has left, nothing of what it holds can be opened.
 fn unreadable(b: &Device) -> anyhow::Result<()> {
     step("What the desktop still holds cannot be read with the keys that it has left", || {
-        let keys = Keys::load_or_create(&b.state(), &mut clock::entropy())?;
+        // The store opens under the keys that are there: there are no others.
+        Keys::load_or_create(&b.state(), &mut clock::entropy())?;
         let db = Db::open(b.state().join(paths::STORE))?;
         let snapshot = db.snapshot()?;
         let rows = |table| snapshot.range(table, &[], &[u8::MAX; 64], usize::MAX);
@@ -144,11 +145,7 @@ fn unreadable(b: &Device) -> anyhow::Result<()> {
         ensure!(secrets.is_empty(), "{} epoch secrets are left", secrets.len());
         ensure!(rows(Table::Entries)?.is_empty() && rows(Table::Sessions)?.is_empty(), "an index is left");
         ensure!(!operations.is_empty(), "there is nothing to try the keys on");
-        println!(
-            "   {} sealed operations, 0 epoch secrets; key of {:?} opens none",
-            operations.len(),
-            keys.identity.device()
-        );
+        println!("   {} sealed operations, and no epoch secret for any of them", operations.len());
         let bytes = std::fs::read(b.state().join(paths::STORE))?;
         for plain in ["Dear Grace", "Inbox", "org.example.Mail", "draft"] {
             ensure!(
