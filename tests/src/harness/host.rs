@@ -33,6 +33,14 @@ pub fn kinlinkd(vars: &[(&str, &Path)]) -> Command {
     command
 }
 
+/// A `kinctl` with an empty environment, in which only `vars` are set.
+#[must_use]
+pub fn kinctl(vars: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(program("kinctl"));
+    command.env_clear().envs(vars.iter().copied()).stdin(Stdio::null());
+    command
+}
+
 impl Host {
     /// A new device called `name`, whose daemon runs.
     #[must_use]
@@ -155,8 +163,8 @@ impl Host {
     }
 
     fn kinctl(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(program("kinctl"));
-        command.env_clear().env("KINLINK_SOCKET", self.socket()).args(args);
+        let mut command = kinctl(&[("KINLINK_SOCKET", self.socket().to_str().unwrap())]);
+        command.args(args);
         command
     }
 

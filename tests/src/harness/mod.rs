@@ -4,14 +4,16 @@
 //! user: what a test asserts comes out of `kinctl`, the exit code included, or lies on the disk. Hosts share the
 //! machine's network; one is kept from another by stopping it.
 
+mod bus;
 mod ctl;
 mod host;
 mod link;
 
 use std::time::{Duration, Instant};
 
+pub use bus::SessionBus;
 pub use ctl::{Ctl, Done, Failure};
-pub use host::{Host, kinlinkd};
+pub use host::{Host, kinctl, kinlinkd};
 pub use link::{Linking, link, wrong};
 
 /// What anything may take on a machine that is busy with something else.
