@@ -321,7 +321,9 @@ impl World {
             (Purpose::Code { shower, pairing }, Reply::Code(code)) => {
                 let wrong = self.chance(20);
                 let code = if wrong { "000000".to_owned() } else { code.clone() };
-                self.model.confirmed.insert(author);
+                if !wrong {
+                    self.model.confirmed.insert(author);
+                }
                 self.command(shower, Command::ConfirmCode { pairing, code }, Purpose::Confirm);
             }
             _ => {}
