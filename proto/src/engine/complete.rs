@@ -1,25 +1,27 @@
 //! From *pending* to linked: this device becomes part of the account that it agreed to join.
 
-use super::account::{is_out, pending_roster};
+use super::account::{is_out, pending_roster, pieces};
 use super::command::OldSessions;
-use super::io::ConnId;
+use super::io::{ConnId, Output};
 use super::out::reason;
 use super::{Cx, Engine, Fail};
 use crate::id::AccountId;
 use crate::limits;
 use crate::link::Message;
 use crate::link::message::Linked;
-use crate::roster::{Roster, Status};
 use crate::roster::keyring::Keyring;
+use crate::roster::statement::{Action, Revoke};
+use crate::roster::{Roster, Status};
 use crate::session::content::Space;
 use crate::store::{StoreError, Table};
 use crate::wire::frame::CloseCode;
+use crate::wire::message::Message as Sync;
 
 impl Engine {
     pub(super) fn linked(&mut self, cx: &mut Cx<'_>, conn: ConnId, linked: &Linked) -> Result<(), Fail> {
         let Some(join) = self.join.as_mut() else { return Ok(()) };
         join.joiner.linked(linked).map_err(Fail::Peer)?;
-        if !self.complete(cx, linked)? {
+        if !self.complete(cx, None, linked)? {
             return Err(Fail::Peer(CloseCode::Protocol));
         }
         self.send_link(conn, &Message::Done);
@@ -36,7 +38,7 @@ impl Engine {
         statements: &[Vec<u8>],
     ) -> Result<(), Fail> {
         let linked = Linked { statements: statements.to_vec(), ..Linked::default() };
-        if self.complete(cx, &linked)?
+        if self.complete(cx, from, &linked)?
             && let Some(conn) = from
         {
             // The next hello speaks for the account.
@@ -46,7 +48,7 @@ impl Engine {
     }
 
     /// Completes a pending join if the statements link this device. Returns whether they did.
-    fn complete(&mut self, cx: &mut Cx<'_>, linked: &Linked) -> Result<bool, Fail> {
+    fn complete(&mut self, cx: &mut Cx<'_>, from: Option<ConnId>, linked: &Linked) -> Result<bool, Fail> {
         let Some(pending) = self.local.pending.clone() else { return Ok(false) };
         let mut roster = pending_roster(&pending);
         roster.insert(&linked.statements).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
@@ -62,11 +64,14 @@ impl Engine {
         if roster.account() != Some(pending.account) || standing != Some(Status::Linked) {
             return Ok(false);
         }
+        if pending.cancelled {
+            return self.leave_unseen(cx, from, roster);
+        }
         let all: Vec<Vec<u8>> = roster.statements().map(|statement| statement.bytes.clone()).collect();
         let sessions = if pending.bring { OldSessions::Bring } else { OldSessions::Discard };
         let brought = self.bring_along(cx, sessions)?;
         let writes = roster.evaluation().entitled().any(|device| device.id == self.device());
-        if !brought.is_empty() && !pending.cancelled && (!writes || roster.evaluation().update_needed) {
+        if !brought.is_empty() && (!writes || roster.evaluation().update_needed) {
             // What could not be written there would be lost: it stays here, and the link waits.
             return Err(Fail::Peer(CloseCode::UpdateNeeded));
         }
@@ -75,16 +80,31 @@ impl Engine {
         self.receive_epochs(cx, &linked.epochs, &linked.histories)?;
         self.receive_reports(cx, None, &linked.reports)?;
         self.remember(cx, pending.shower, None, &linked.addresses)?;
-        if pending.cancelled {
-            self.local.untold = true;
-            self.revoke_self(cx, reason::LEFT, "cancelled while linking")?;
-            return Ok(true);
-        }
         for (session, space, key, value) in brought {
             self.write(cx, session, space, &key, Some(&value))?;
         }
         self.reach_out(cx.now.mono);
         Ok(true)
+    }
+
+    /// The user had taken it back when the link was made: this device leaves the account without having come to it, and
+    /// keeps what it has. *Pending* stays until somebody of that account hands the leaving back.
+    fn leave_unseen(&mut self, cx: &mut Cx<'_>, from: Option<ConnId>, mut roster: Roster) -> Result<bool, Fail> {
+        let Some(conn) = from else {
+            self.reach_out(cx.now.mono);
+            return Ok(true);
+        };
+        let (device, text) = (self.device(), "cancelled while linking".to_owned());
+        let honoured = std::collections::BTreeMap::new();
+        let revoke = Revoke { device, reason_code: reason::LEFT, text, with_linked: false, honoured };
+        let leaving = roster.draft(&self.config.identity, cx.now.wall, Action::Revoke(revoke), cx.entropy);
+        roster.insert(&[leaving.bytes]).map_err(|_| Fail::Peer(CloseCode::Internal))?;
+        let proof: Vec<Vec<u8>> =
+            roster.proof_of_revocation(device).into_iter().map(|statement| statement.bytes.clone()).collect();
+        for piece in pieces(&proof) {
+            self.outputs.push_back(Output::Send { conn, frame: Sync::Revoked(piece).to_frame() });
+        }
+        Ok(false)
     }
 
     /// Forgets everything of the account that this device was alone in.

@@ -99,3 +99,22 @@ fn a_second_claimant_ends_the_attempt_for_both() {
     let Ok(Reply::Pairing(view)) = lab.order(0, Command::Pairing(pairing)) else { panic!("no pairing") };
     assert_eq!(view.state, PairingState::Failed);
 }
+
+/// Taken back too late: the device leaves the account that it never came to, and keeps what it had.
+#[test]
+fn a_join_that_was_taken_back_too_late_costs_nothing() {
+    let mut lab = Lab::new(45, 2);
+    let session = lab.session(1);
+    assert!(lab.put(1, session, "k", b"v").is_ok());
+    let (pairing, code) = lab.agree(0, 1);
+    let joining = lab.engine(1).join.as_ref().unwrap().id;
+    // The wire is dead, and neither side knows.
+    lab.wires.clear();
+    assert_eq!(lab.order(1, Command::CancelPairing(joining)), Ok(Reply::Done));
+    assert_eq!(lab.confirm(0, pairing, &code), Ok(Reply::Done));
+    lab.pass(limits::LINK_ANSWER + Duration::from_secs(1));
+    lab.connect(0, 1);
+    assert_eq!(lab.status(0, 1), Some(Status::Left));
+    assert!(lab.engine(1).local.pending.is_none() && !lab.engine(1).local.out);
+    assert_eq!(lab.read(1, session, "k"), Some(b"v".to_vec()));
+}
