@@ -36,8 +36,9 @@ const NET_EVENTS: usize = 64;
 /// The longest sleep: a deadline beyond it is looked at again.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// How often, and how soon, the port is tried again after an endpoint was closed: its tasks end within milliseconds.
-const REBINDS: u32 = 50;
+/// How often, and how soon, the port is tried again after an endpoint was closed: its tasks end within milliseconds, or,
+/// where a peer does not answer any more, within three of QUIC's probe time-outs.
+const REBINDS: u32 = 400;
 const REBIND: Duration = Duration::from_millis(10);
 
 type Answer = oneshot::Sender<Result<Reply, CommandError>>;
@@ -346,10 +347,11 @@ impl Core {
         wipe(&mut self.setup)?;
         self.engine = load(&self.setup, self.run)?;
         self.net = self.rebind().await?;
+        self.setup.port = self.net.port();
         self.remember_port()
     }
 
-    /// Listens on the same port with the new identity, once the old endpoint has let go of it.
+    /// Listens on the same port with the new identity, once the old endpoint has let go of it; on a fresh one if it never does.
     async fn rebind(&self) -> anyhow::Result<Net> {
         for _ in 0..REBINDS {
             match Net::bind(&self.setup.keys.identity, self.setup.port, self.admission.clone(), self.net_tx.clone()) {
@@ -358,7 +360,8 @@ impl Core {
             }
             sleep(REBIND).await;
         }
-        bind(&self.setup, self.setup.port, &self.admission, &self.net_tx)
+        tracing::warn!(port = self.setup.port, "the port stays taken; taking another one");
+        Ok(Net::bind(&self.setup.keys.identity, 0, self.admission.clone(), self.net_tx.clone())?)
     }
 
     fn remember_port(&mut self) -> anyhow::Result<()> {
