@@ -36,7 +36,11 @@ fn of_what_a_thief_said_links_and_epochs_are_handed_on_and_its_revocation_with_t
     let roster = story.roster(0);
     let of = |names: &[&str]| names.iter().map(|name| story.get(name).id).collect::<Vec<_>>();
     let handed_on = of(&["ga", "lb", "lc", "rb", "t3", "t1", "t2", "ec"]);
-    assert_eq!(ids(&roster.missing(&[])), handed_on, "an owner may link D, and somebody may have written under the epoch");
+    assert_eq!(
+        ids(&roster.missing(&[])),
+        handed_on,
+        "an owner may link D, and somebody may have written under the epoch"
+    );
     assert_eq!(ids(&roster.proof_of_revocation(identity("B").device())), of(&["ga", "lb", "lc", "rb"]));
     assert_eq!(ids(&roster.proof_of_revocation(identity("C").device())), []);
     assert_eq!(story.get("ec").parents, [story.get("t2").reference()], "what is handed on is built upon");
