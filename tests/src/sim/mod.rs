@@ -10,6 +10,7 @@ pub mod invariants;
 pub mod many;
 pub mod network;
 pub mod tally;
+pub mod trace;
 pub mod user;
 pub mod world;
 

@@ -15,6 +15,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::device::{Crash, Device};
 use super::network::{Arrival, Conn, Event, address, device_at};
+use super::trace::{asked, told};
 use super::user::{Model, Purpose};
 
 /// What one run is made of.
@@ -556,33 +557,4 @@ impl World {
             }
         }
     }
-}
-
-/// A fact in one line, for the trace.
-fn told(input: &Input) -> String {
-    match input {
-        Input::Received { conn, frame } => format!("{} takes {}", conn.0, name(frame)),
-        Input::Transfer { conn, stream, frame } => format!("{} takes {} on stream {stream}", conn.0, name(frame)),
-        other => short(format!("{other:?}")),
-    }
-}
-
-/// What an engine asks for in one line, for the trace.
-fn asked(output: &Output) -> String {
-    match output {
-        Output::Send { conn, frame } => format!("{} sends {}", conn.0, name(frame)),
-        Output::Event(event) => short(format!("{event:?}")),
-        other => short(format!("{other:?}")),
-    }
-}
-
-fn name(frame: &kinlink_proto::wire::frame::Frame) -> String {
-    match kinlink_proto::wire::message::Message::from_frame(frame) {
-        Ok(Some(message)) => short(format!("{message:?}")),
-        _ => format!("frame {:#06x}", frame.kind),
-    }
-}
-
-fn short(text: String) -> String {
-    text.chars().take(400).collect()
 }
