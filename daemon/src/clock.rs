@@ -12,8 +12,12 @@ use rustix::time::{ClockId, clock_gettime};
 pub fn now() -> Now {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let boot = clock_gettime(ClockId::Boottime);
-    let millis = |secs: i64, nanos: i64| u64::try_from(secs.saturating_mul(1000).saturating_add(nanos / 1_000_000)).unwrap_or(0);
-    Now { wall: Wall(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)), mono: Mono(millis(boot.tv_sec, boot.tv_nsec)) }
+    let millis =
+        |secs: i64, nanos: i64| u64::try_from(secs.saturating_mul(1000).saturating_add(nanos / 1_000_000)).unwrap_or(0);
+    Now {
+        wall: Wall(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)),
+        mono: Mono(millis(boot.tv_sec, boot.tv_nsec)),
+    }
 }
 
 /// The system's generator. It does not fail once the machine has booted; if it did, stopping is the one safe answer.

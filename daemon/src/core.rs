@@ -147,8 +147,9 @@ impl Core {
             let first = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
-                Some(event) = self.net_rx.recv() => Some(net_fact(event)),
+                // Orders come first: no peer may keep a revocation waiting by talking.
                 Some(job) = self.ends.jobs.recv() => self.job_fact(job),
+                Some(event) = self.net_rx.recv() => Some(net_fact(event)),
                 () = sleep(wait) => Some(Input::Tick),
             };
             let mut batch: Vec<Input> = first.into_iter().collect();
@@ -164,21 +165,20 @@ impl Core {
         wait.unwrap_or(LONGEST).min(LONGEST)
     }
 
-    /// Takes what else is there already: concurrent writers share a commit.
+    /// Takes what else is there already: concurrent writers share a commit. Orders and packets take turns, so that
+    /// neither keeps the other out.
     fn fill(&mut self, batch: &mut Vec<Input>) {
         while batch.len() < BATCH {
             // A segment is megabytes: what follows it waits for the next batch.
             if matches!(batch.last(), Some(Input::Transfer { .. })) {
                 return;
             }
-            let next = if let Ok(event) = self.net_rx.try_recv() {
-                Some(net_fact(event))
-            } else if let Ok(job) = self.ends.jobs.try_recv() {
-                self.job_fact(job)
-            } else {
+            let (job, event) = (self.ends.jobs.try_recv().ok(), self.net_rx.try_recv().ok());
+            if job.is_none() && event.is_none() {
                 return;
-            };
-            batch.extend(next);
+            }
+            batch.extend(job.and_then(|job| self.job_fact(job)));
+            batch.extend(event.map(net_fact));
         }
     }
 
@@ -209,7 +209,7 @@ impl Core {
     fn prepare(&mut self, command: Command) -> Result<Command, CommandError> {
         let Command::OpenPairing { timeout, anywhere, label, name, .. } = command else { return Ok(command) };
         // The engine refuses a second challenge; the socket of the first one stays.
-        let addresses = if self.engine.view().status.pairing_open {
+        let addresses = if self.engine.view().status.pairing_open || self.opening.is_some() {
             Vec::new()
         } else {
             self.net.open_linking(anywhere).map_err(|error| {

@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// An order for the core, from this device.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every job is a command: boxing would only add an allocation")]
 pub enum Job {
     /// A command and where its reply goes. `OpenPairing` comes with no addresses: the core opens the linking socket.
     Command(Caller, Command, oneshot::Sender<Result<Reply, CommandError>>),
@@ -42,7 +43,12 @@ pub struct Core {
 impl Core {
     /// Over the ends that the core reads and writes.
     #[must_use]
-    pub fn new(jobs: mpsc::Sender<Job>, view: watch::Receiver<Arc<View>>, events: broadcast::Sender<Event>, facts: Facts) -> Self {
+    pub fn new(
+        jobs: mpsc::Sender<Job>,
+        view: watch::Receiver<Arc<View>>,
+        events: broadcast::Sender<Event>,
+        facts: Facts,
+    ) -> Self {
         Self { jobs, view, events, facts: Arc::new(facts), callers: Arc::new(AtomicU64::new(1)) }
     }
 

@@ -174,7 +174,8 @@ impl Identity {
     #[must_use]
     pub fn pkcs8(&self) -> Zeroizing<Vec<u8>> {
         // RFC 8410 section 7: version 0, id-Ed25519, the seed as an octet string in an octet string.
-        const PREFIX: [u8; 16] = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+        const PREFIX: [u8; 16] =
+            [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
         let mut out = Zeroizing::new(PREFIX.to_vec());
         out.extend_from_slice(self.signing.as_bytes());
         out
@@ -185,9 +186,16 @@ impl Identity {
     pub fn open(&self, info: &[u8], enc: &[u8], ciphertext: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (private, _) = XWing::derive_keypair(&self.hpke_seed.0);
         let enc = <XWing as Kem>::EncappedKey::from_bytes(enc).ok()?;
-        hpke::single_shot_open::<ChaCha20Poly1305, KdfShake256, XWing>(&OpModeR::Base, &private, &enc, info, ciphertext, b"")
-            .ok()
-            .map(Zeroizing::new)
+        hpke::single_shot_open::<ChaCha20Poly1305, KdfShake256, XWing>(
+            &OpModeR::Base,
+            &private,
+            &enc,
+            info,
+            ciphertext,
+            b"",
+        )
+        .ok()
+        .map(Zeroizing::new)
     }
 }
 

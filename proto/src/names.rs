@@ -6,7 +6,8 @@ use crate::limits::NAME_CHARS;
 /// most 64 characters long. A name must not be able to rewrite the line that it stands in.
 #[must_use]
 pub fn clean(text: &str) -> String {
-    let visible: String = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !hidden(*c)).collect();
+    let visible: String =
+        text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !hidden(*c)).collect();
     let folded = visible.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     folded.chars().take(NAME_CHARS).collect()
 }

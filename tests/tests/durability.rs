@@ -111,7 +111,11 @@ fn check(device: &mut Device, acknowledged: &Acknowledged, story: &str) {
         let pending = Some(acknowledged.writes).filter(|n| *n < WRITES && n % 3 == key);
         let value = device.value(session, key);
         let fits = |n: Option<usize>| value == n.map(value_of);
-        assert!(fits(done) || (pending.is_some() && fits(pending)), "{story}: key {key} reads {:?}", value.map(|v| v[0]));
+        assert!(
+            fits(done) || (pending.is_some() && fits(pending)),
+            "{story}: key {key} reads {:?}",
+            value.map(|v| v[0])
+        );
     }
     // The device goes on where it was: nothing is in the way of the next write.
     device.command(Command::Put { session, key: b"after".to_vec(), value: b"more".to_vec() }).expect(story);

@@ -50,7 +50,10 @@ fn three_devices_share_names_and_sessions() {
         for reader in hosts {
             reader.reads(&session, "greeting", &format!("from {}", writer.name()));
             let listed = reader.ok(&["sessions", "--device", writer.name()]);
-            assert_eq!((&listed[0]["title"], &listed[0]["device"]["name"]), (&writer.name().into(), &writer.name().into()));
+            assert_eq!(
+                (&listed[0]["title"], &listed[0]["device"]["name"]),
+                (&writer.name().into(), &writer.name().into())
+            );
         }
     }
 
@@ -129,7 +132,9 @@ fn a_revoked_device_loses_its_keys_and_knows_why() {
         assert_eq!((&revoked["by"]["name"], &revoked["reason"]), (&"anna".into(), &"left on a train".into()));
         eventually("everyone is known to have applied it", || {
             let list = host.says(&["list"]).out;
-            list.lines().any(|line| line.contains("bert") && line.contains("left on a train") && line.ends_with("on 2 of 2")).then_some(())
+            list.lines()
+                .any(|line| line.contains("bert") && line.contains("left on a train") && line.ends_with("on 2 of 2"))
+                .then_some(())
         });
     }
 
@@ -173,7 +178,9 @@ fn out_for_good(host: &Host, session: &str, key: &str) {
     assert_eq!(status["epoch"], "");
     let said = host.says(&["status"]).out;
     assert!(said.contains("revoked by anna on ") && said.contains(": left on a train"), "{said}");
-    for args in [&["session", "get", session, key][..], &["sessions"], &["session", "new", "--app", "a.b", "--title", "t"]] {
+    for args in
+        [&["session", "get", session, key][..], &["sessions"], &["session", "new", "--app", "a.b", "--title", "t"]]
+    {
         let failure = host.fails(args, 8);
         assert!(failure.message.contains("anna") && failure.message.contains("left on a train"), "{failure:?}");
         assert!(failure.hint.contains("kinctl erase"), "{failure:?}");

@@ -195,7 +195,8 @@ impl Engine {
     fn told_of_leaving(&mut self, cx: &mut Cx<'_>, id: ConnId, frame: &Frame) -> Result<(), StoreError> {
         let me = self.device();
         let out = |bytes: &Vec<u8>| {
-            Statement::decode(bytes).is_ok_and(|said| matches!(said.action, Action::Revoke(revoke) if revoke.device == me))
+            Statement::decode(bytes)
+                .is_ok_and(|said| matches!(said.action, Action::Revoke(revoke) if revoke.device == me))
         };
         if !matches!(Message::from_frame(frame), Ok(Some(Message::Revoked(proof))) if proof.iter().any(out)) {
             return Ok(());

@@ -139,7 +139,15 @@ impl Decode for Pending {
         let addresses = r.n8("addresses", limits::ADDRESSES)?;
         let statements = r.n16::<Blob>("statements", limits::STATEMENTS)?.into_iter().map(|blob| blob.0).collect();
         let flags = r.u8()?;
-        Ok(Self { account, label, shower, addresses, statements, bring: flags & 1 != 0, cancelled: flags & 2 != 0,
-            earlier: flags & 4 != 0 })
+        Ok(Self {
+            account,
+            label,
+            shower,
+            addresses,
+            statements,
+            bring: flags & 1 != 0,
+            cancelled: flags & 2 != 0,
+            earlier: flags & 4 != 0,
+        })
     }
 }

@@ -137,8 +137,8 @@ impl Engine {
     }
 
     fn device_status(&self, device: &Device) -> DeviceStatus {
-        let shown_up =
-            device.id == self.device() || self.reports.contains_key(&device.id) || self.conn_of(device.id).is_some();
+        let met = self.peers.get(&device.id).is_some_and(|peer| peer.last_seen.0 > 0);
+        let shown_up = met || device.id == self.device() || self.reports.contains_key(&device.id);
         match device.status {
             RosterStatus::Linked if shown_up || device.linked_by == device.id => DeviceStatus::Linked,
             RosterStatus::Linked => DeviceStatus::Pending,

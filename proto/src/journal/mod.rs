@@ -244,7 +244,8 @@ impl Journals {
 
 impl Entry {
     fn new(index: u32, journal: JournalId) -> Self {
-        let record = Record { journal, peaks: Peaks::new(), live: 0, digest: 0, dropped: 0, bytes: 0, head: Vec::new() };
+        let record =
+            Record { journal, peaks: Peaks::new(), live: 0, digest: 0, dropped: 0, bytes: 0, head: Vec::new() };
         let position = position(&record);
         Self { index, record, position, head: None }
     }

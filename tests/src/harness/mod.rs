@@ -45,7 +45,7 @@ pub fn within<T>(patience: Duration, what: &str, mut condition: impl FnMut() -> 
 }
 
 /// A program that is built together with this test.
-fn program(name: &str) -> std::path::PathBuf {
+pub fn program(name: &str) -> std::path::PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().and_then(|deps| deps.parent()).unwrap().join(name);
     assert!(path.exists(), "{} is missing; run: cargo build --workspace", path.display());
