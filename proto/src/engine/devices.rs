@@ -1,5 +1,7 @@
 //! Commands about devices: rename, revoke, role, leave, erase.
 
+use std::collections::BTreeSet;
+
 use super::command::Reply;
 use super::error::ErrorKind;
 use super::io::Output;
@@ -72,16 +74,24 @@ impl Engine {
     ) -> Result<Reply, Fail> {
         check_reason(why)?;
         self.may_state()?;
-        for device in devices {
+        let devices: BTreeSet<DeviceId> = devices.iter().copied().collect();
+        for device in &devices {
             self.may_revoke(*device)?;
         }
-        for device in devices {
+        for device in &devices {
             self.revoke_one(cx, *device, code, why)?;
         }
         if !devices.is_empty() && self.roster.evaluation().write_epoch().is_none() {
             self.make_epoch(cx)?;
         }
-        Ok(Reply::Revoked(devices.to_vec()))
+        // Never answered "done" before the roster itself says so.
+        match devices.iter().find(|device| self.roster.evaluation().is_linked(**device)) {
+            Some(device) => refuse(
+                ErrorKind::Internal,
+                format!("the revocation of {} does not count; look at the list", self.name_of(*device)),
+            ),
+            None => Ok(Reply::Revoked(devices.into_iter().collect())),
+        }
     }
 
     fn may_revoke(&self, device: DeviceId) -> Result<(), Fail> {
@@ -136,9 +146,12 @@ impl Engine {
 
     pub(super) fn leave(&mut self, cx: &mut Cx<'_>, why: &str) -> Result<Reply, Fail> {
         check_reason(why)?;
+        if self.local.out {
+            return refuse(ErrorKind::Revoked, "this device is out already; `kinctl erase` wipes what is left here");
+        }
         let me = self.device();
         let evaluation = self.roster.evaluation();
-        if self.local.out || !evaluation.is_linked(me) || evaluation.linked().count() < 2 {
+        if !evaluation.is_linked(me) || evaluation.linked().count() < 2 {
             return refuse(
                 ErrorKind::NotLinked,
                 "this device is not linked with any other; `kinctl erase` wipes what is here",
