@@ -89,6 +89,12 @@ impl Engine {
     }
 
     fn may_join(&self) -> Result<(), Fail> {
+        if self.own_status() == Some(Status::Unconfirmed) {
+            return refuse(
+                ErrorKind::LeaveFirst,
+                "this device was linked by one that was being revoked; `kinctl erase` lets it be linked anew",
+            );
+        }
         self.may_write()?;
         if self.roster.evaluation().linked().count() > 1 {
             return refuse(

@@ -59,6 +59,12 @@ impl Engine {
         if self.own_status() == Some(RosterStatus::Suspended) {
             warnings.push("this device and another revoked each other; a third owner has to settle it".to_owned());
         }
+        if self.own_status() == Some(RosterStatus::Unconfirmed) {
+            warnings.push(
+                "this device was linked by one that was being revoked, so nobody counts it in; `kinctl erase` lets it be linked anew"
+                    .to_owned(),
+            );
+        }
         if self.local.untold {
             warnings.push(
                 "this device left, but no other device has heard of it yet; keep it running, or revoke it from another"
