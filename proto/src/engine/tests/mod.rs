@@ -1,5 +1,6 @@
 //! Engines wired by hand, and attackers who hold the key of one of them.
 
+mod age;
 mod callers;
 mod cheats;
 mod floods;

@@ -206,3 +206,30 @@ fn a_device_that_was_made_a_member_is_not_promoted() {
     }
     assert_eq!(lab.engine(0).roster.evaluation().role(member), Some(crate::roster::Role::Member));
 }
+
+/// The revoker names how far it honours the revoked device's journal. Who holds more forgets it, and what that had
+/// replaced is read again.
+#[test]
+fn what_a_revoked_device_wrote_behind_its_honoured_position_does_not_count() {
+    let mut lab = Lab::account(20, 3);
+    let session = lab.session(0);
+    assert!(lab.put(2, session, "key", b"honoured").is_ok());
+    assert_eq!(lab.read(0, session, "key").as_deref(), Some(&b"honoured"[..]));
+    lab.unplug_from(0, 1);
+    lab.unplug_from(0, 2);
+    assert!(lab.put(2, session, "key", b"behind").is_ok());
+    assert!(lab.put(2, session, "other", b"behind, too").is_ok());
+    assert_eq!(lab.read(1, session, "key").as_deref(), Some(&b"behind"[..]));
+    assert!(lab.revoke(0, 2).is_ok());
+    lab.connect(0, 1);
+    assert_eq!(lab.status(1, 2), Some(Status::Revoked));
+    for at in [0, 1] {
+        assert_eq!(lab.read(at, session, "key").as_deref(), Some(&b"honoured"[..]), "device {at}");
+        assert_eq!(lab.read(at, session, "other"), None, "device {at}");
+    }
+    let held = |lab: &Lab, at| lab.engine(at).journals.vector();
+    assert_eq!(held(&lab, 0), held(&lab, 1));
+    // It is forgotten on disk as well.
+    lab.restart(1);
+    assert_eq!(lab.read(1, session, "key").as_deref(), Some(&b"honoured"[..]));
+}
