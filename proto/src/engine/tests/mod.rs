@@ -5,6 +5,7 @@ mod callers;
 mod cheats;
 mod floods;
 mod revoked;
+mod showers;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
