@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Ctx, show};
 use crate::bus::Bus;
 use crate::error::Failure;
-use crate::model::Pairing;
+use crate::model::{Device, Pairing, short};
 use crate::output::Output;
 use crate::pairing::{Attempt, describe_peer, tell_failure};
 use crate::prompt::Lines;
@@ -209,5 +209,46 @@ async fn report(out: &Output, bus: &Bus, linked: &Pairing) -> Result<(), Failure
         return out.json(&json!({"event": "linked", "device": device.json(out, &devices)}));
     }
     out.line(out.bold(&format!("{} is linked.", out.name(&linked.peer_name))))?;
-    if found.is_some() { show::print(out, &device, &devices) } else { Ok(()) }
+    if found.is_some() {
+        show::print(out, &device, &devices)?;
+    }
+    replaced(&device, &devices).try_for_each(|old| {
+        let (name, id) = (out.name(&old.name), short(&old.id));
+        out.note(format!("{name} ({id}) has the same name and platform. If that is this machine before it was reinstalled, the new one replaces it: kinctl revoke {id}"))
+    })
+}
+
+/// Devices that the new one may replace: what is in, and calls itself the same on the same platform.
+fn replaced<'a>(new: &'a Device, devices: &'a [Device]) -> impl Iterator<Item = &'a Device> {
+    let same = |old: &&Device| {
+        old.id != new.id && !old.out() && !old.this && (&old.name, &old.platform) == (&new.name, &new.platform)
+    };
+    devices.iter().filter(same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reinstalled_machine_is_offered_as_replacing_its_namesake() {
+        let device = |id: &str, name: &str, status: &str| Device {
+            id: id.into(),
+            name: name.into(),
+            platform: "Debian 12".into(),
+            status: status.into(),
+            ..Device::default()
+        };
+        let new = device("aaaa", "desktop", "linked");
+        let this = Device { this: true, ..device("eeee", "desktop", "linked") };
+        let devices = [
+            new.clone(),
+            device("bbbb", "desktop", "linked"),
+            device("cccc", "phone", "linked"),
+            device("dddd", "desktop", "revoked"),
+            this,
+        ];
+        let ids: Vec<&str> = replaced(&new, &devices).map(|old| old.id.as_str()).collect();
+        assert_eq!(ids, ["bbbb"]);
+    }
 }
