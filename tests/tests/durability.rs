@@ -1,5 +1,6 @@
-//! The engine over a disk that loses what was not synced, stopped at every barrier: what was acknowledged is
-//! there, what left the device was durable, and a revocation that was answered is not forgotten.
+//! The engine over a disk that loses what was not synced, stopped at every barrier of making and writing a session: what
+//! was acknowledged is there afterwards, and the device goes on. Linking and revoking are crashed before, at and behind
+//! each commit by the simulator.
 
 use kinlink_daemon::store::Db;
 use kinlink_daemon::store::crash::{Break, CrashBackend, Loss};

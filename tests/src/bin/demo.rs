@@ -135,7 +135,7 @@ fn revoke(a: &Device, b: &Device, session: &str) -> anyhow::Result<()> {
 /// With every key that the desktop has left, nothing of what it holds can be opened.
 fn unreadable(b: &Device) -> anyhow::Result<()> {
     step("What the desktop still holds cannot be read with the keys that it has left", || {
-        // The store opens under the keys that are there: there are no others.
+        // The key that is left opens this device's identity, and nothing else.
         Keys::load_or_create(&b.state(), &mut clock::entropy())?;
         let db = Db::open(b.state().join(paths::STORE))?;
         let snapshot = db.snapshot()?;
