@@ -28,6 +28,8 @@ fn main() -> ExitCode {
     let out = output::Output::new(&cli.global);
     match run(cli, &out) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the output has seen enough, as `head` does: nobody is left to tell.
+        Err(error::Failure::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         Err(failure) => out.failure(&failure).into(),
     }
 }

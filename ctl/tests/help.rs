@@ -84,3 +84,14 @@ fn no_command_is_missing_here() {
         }
     }
 }
+
+/// `kinctl completions bash | head -1` ends without a word.
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure_to_report() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kinctl"));
+    command.args(["completions", "bash"]).env_clear();
+    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
