@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::builder::FalseyValueParser;
 
 /// Links this user's devices and keeps their sessions in sync, end-to-end encrypted, with no server.
 ///
@@ -23,6 +24,9 @@ struct Args {
     /// Do not serve the session bus, only the private socket
     #[arg(long)]
     no_session_bus: bool,
+    /// Do not search the local network for other devices, and announce nothing there
+    #[arg(long, env = "KINLINK_NO_DISCOVERY", value_parser = FalseyValueParser::new())]
+    no_discovery: bool,
     /// This device's name until you give it another [default: the host name]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
         runtime_dir: args.runtime_dir,
         port: args.port,
         session_bus: !args.no_session_bus,
+        discovery: !args.no_discovery,
         name: args.name,
     };
     match kinlink_daemon::run(options) {

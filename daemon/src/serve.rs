@@ -35,6 +35,8 @@ pub struct Options {
     pub port: u16,
     /// Whether to serve the session bus.
     pub session_bus: bool,
+    /// Whether to find other devices on the local network, and be found there.
+    pub discovery: bool,
     /// This device's first name.
     pub name: Option<String>,
 }

@@ -54,7 +54,10 @@ fn nothing_is_readable_by_others_from_the_first_instant() {
     // The most careless of masks; a shell sets it for the daemon that it becomes.
     let daemon = kinlinkd(&[]);
     let mut command = Command::new("sh");
-    command.args(["-c", "umask 000; exec \"$0\" --no-session-bus"]).arg(daemon.get_program()).env_clear();
+    command
+        .args(["-c", "umask 000; exec \"$0\" --no-session-bus --no-discovery"])
+        .arg(daemon.get_program())
+        .env_clear();
     command.env("KINLINK_STATE_DIR", &state).env("KINLINK_RUNTIME_DIR", &runtime);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let socket = runtime.join("bus");

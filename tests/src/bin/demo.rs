@@ -186,7 +186,7 @@ impl Device {
         let home = dir.join(name);
         std::fs::create_dir(&home)?;
         let daemon = Command::new(program("kinlinkd")?)
-            .args(["--no-session-bus", "--name", name])
+            .args(["--no-session-bus", "--no-discovery", "--name", name])
             .env("KINLINK_STATE_DIR", home.join("state"))
             .env("KINLINK_RUNTIME_DIR", home.join("run"))
             .env("KINLINK_LOG", "warn")

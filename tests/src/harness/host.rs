@@ -25,11 +25,14 @@ pub struct Host {
     daemon: Mutex<Option<Child>>,
 }
 
-/// A `kinlinkd` with an empty environment, in which only `vars` are set.
+/// What keeps a daemon off the network that this machine is on. One in a network of its own goes without it.
+pub const NO_DISCOVERY: &str = "KINLINK_NO_DISCOVERY";
+
+/// A `kinlinkd` with an empty environment, in which only `vars` are set, and [`NO_DISCOVERY`].
 #[must_use]
 pub fn kinlinkd(vars: &[(&str, &Path)]) -> Command {
     let mut command = Command::new(program("kinlinkd"));
-    command.env_clear().envs(vars.iter().copied()).stdin(Stdio::null());
+    command.env_clear().env(NO_DISCOVERY, "1").envs(vars.iter().copied()).stdin(Stdio::null());
     command
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 pub use bus::SessionBus;
 pub use ctl::{Ctl, Done, Failure};
-pub use host::{Host, kinctl, kinlinkd};
+pub use host::{Host, NO_DISCOVERY, kinctl, kinlinkd};
 pub use link::{Linking, link, wrong};
 
 /// What anything may take on a machine that is busy with something else.
