@@ -1,6 +1,7 @@
 //! A session bus of a test's own.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// A `dbus-daemon` that ends with this.
@@ -17,8 +18,21 @@ impl SessionBus {
     /// If there is no `dbus-daemon`.
     #[must_use]
     pub fn start() -> Self {
+        Self::spawn(&[])
+    }
+
+    /// Starts one whose socket is `path`: the same from every network namespace.
+    ///
+    /// # Panics
+    /// If there is no `dbus-daemon`.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self::spawn(&[&format!("--address=unix:path={}", path.display())])
+    }
+
+    fn spawn(args: &[&str]) -> Self {
         let mut command = Command::new("dbus-daemon");
-        command.args(["--session", "--nofork", "--nosyslog", "--print-address=1"]).stdout(Stdio::piped());
+        command.args(["--session", "--nofork", "--nosyslog", "--print-address=1"]).args(args).stdout(Stdio::piped());
         let mut child = command.spawn().expect("dbus-daemon cannot be started; run: tests/setup");
         let mut address = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();

@@ -5,14 +5,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Ctl, Done, Failure, eventually, program, signal, within};
+use super::netns::Namespace;
+use super::{Ctl, Done, Failure, SessionBus, eventually, program, signal, within};
 
 /// How long a daemon may take until it serves, and to stop.
 const START: Duration = Duration::from_secs(20);
@@ -23,6 +24,10 @@ pub struct Host {
     name: String,
     home: TempDir,
     daemon: Mutex<Option<Child>>,
+    /// Where it is, unless in the machine's own network.
+    place: Option<Arc<Namespace>>,
+    /// Its buses: that of its session, and the system's.
+    buses: [Option<SessionBus>; 2],
 }
 
 /// What keeps a daemon off the network that this machine is on. One in a network of its own goes without it.
@@ -56,7 +61,46 @@ impl Host {
     /// A new device whose daemon was not started yet.
     #[must_use]
     pub fn stopped(name: &str) -> Self {
-        Self { name: name.to_owned(), home: tempfile::tempdir().unwrap(), daemon: Mutex::new(None) }
+        Self {
+            name: name.to_owned(),
+            home: tempfile::tempdir().unwrap(),
+            daemon: Mutex::new(None),
+            place: None,
+            buses: [None, None],
+        }
+    }
+
+    /// A new device in a network namespace, whose daemon was not started yet.
+    pub(super) fn placed(name: &str, place: Arc<Namespace>) -> Self {
+        let mut host = Self::stopped(name);
+        host.place = Some(place);
+        host
+    }
+
+    /// The same with a session bus of its own, which its daemon will serve.
+    #[must_use]
+    pub fn with_session_bus(mut self) -> Self {
+        self.buses[0] = Some(SessionBus::at(&self.home.path().join("session-bus")));
+        self
+    }
+
+    /// The same with a system bus of its own, for a stand-in of logind.
+    #[must_use]
+    pub fn with_system_bus(mut self) -> Self {
+        self.buses[1] = Some(SessionBus::at(&self.system_bus()));
+        self
+    }
+
+    /// The address of its session bus, if it has one of its own.
+    #[must_use]
+    pub fn session_bus(&self) -> Option<&str> {
+        self.buses[0].as_ref().map(SessionBus::address)
+    }
+
+    /// The socket of its system bus, whether there is one or not: no daemon of a test talks to the machine's.
+    #[must_use]
+    pub fn system_bus(&self) -> PathBuf {
+        self.home.path().join("system-bus")
     }
 
     /// Its name.
@@ -103,8 +147,23 @@ impl Host {
         let (state, runtime) = (self.state(), self.runtime());
         let vars =
             [("KINLINK_STATE_DIR", state.as_path()), ("KINLINK_RUNTIME_DIR", &runtime), ("HOME", self.home.path())];
-        let mut command = kinlinkd(&vars);
-        command.args(["--no-session-bus", "--name", &self.name]).env("KINLINK_LOG", "info,kinlink_daemon=debug");
+        let mut command = self.daemon(&vars);
+        command.args(["--name", &self.name]).env("KINLINK_LOG", "info,kinlink_daemon=debug");
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", self.system_bus().display()));
+        match self.session_bus() {
+            Some(address) => command.env("DBUS_SESSION_BUS_ADDRESS", address),
+            None => command.arg("--no-session-bus"),
+        };
+        command
+    }
+
+    /// `kinlinkd` in its place. In the machine's own network it sends nothing to groups.
+    fn daemon(&self, vars: &[(&str, &Path)]) -> Command {
+        let Some(place) = &self.place else {
+            return kinlinkd(vars);
+        };
+        let mut command = place.exec(program("kinlinkd"));
+        command.env_clear().envs(vars.iter().copied());
         command
     }
 

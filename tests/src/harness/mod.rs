@@ -1,20 +1,29 @@
 //! Real daemons with throwaway homes, driven by `kinctl` as a person or a script drives them.
 //!
 //! Both programs stand beside the test's own, as `cargo test --workspace` builds them. Nothing here knows more than a
-//! user: what a test asserts comes out of `kinctl`, the exit code included, or lies on the disk. Hosts share the
-//! machine's network; one is kept from another by stopping it.
+//! user: what a test asserts comes out of `kinctl`, the exit code included, or lies on the disk. Hosts made by
+//! [`Host::new`] share the machine's network; one is kept from another by stopping it. Those of a [`Lan`] have networks
+//! of their own, which can be cut, slow, lossy, and watched.
 
 mod bus;
+mod capture;
 mod ctl;
+mod delay;
+mod faults;
 mod host;
+mod lan;
 mod link;
+mod netns;
 
 use std::time::{Duration, Instant};
 
 pub use bus::SessionBus;
+pub use capture::Capture;
 pub use ctl::{Ctl, Done, Failure};
 pub use host::{Host, NO_DISCOVERY, kinctl, kinlinkd};
+pub use lan::{Lan, Plan};
 pub use link::{Linking, link, wrong};
+pub use netns::Namespace;
 
 /// What anything may take on a machine that is busy with something else.
 pub const PATIENCE: Duration = Duration::from_secs(60);
