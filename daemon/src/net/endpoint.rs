@@ -12,7 +12,7 @@ use kinlink_proto::wire::address::Address;
 use kinlink_proto::wire::frame::{CloseCode, Frame};
 use quinn::{Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
 use super::accept::{Door, Listening};
 use super::admission::Admission;
@@ -21,12 +21,11 @@ use super::dial::{self, DialError};
 use super::event::NetEvent;
 use super::gate::Gate;
 use super::interfaces;
+use super::links::Links;
 use super::quic::{self, Protocol};
 use super::socket;
 use super::tls::{self, Tls, TlsError, Trust};
 
-/// How often the addresses of this machine are looked at; a look takes microseconds.
-const ADDRESSES_EVERY: Duration = Duration::from_secs(10);
 /// How long a linking peer has to acknowledge the last frame when linking closes.
 const LINK_LINGER: Duration = Duration::from_secs(2);
 /// How long peers have to hear that this daemon stops: three probe time-outs of a connection that is just being made.
@@ -61,6 +60,7 @@ pub(super) struct Shared {
     pub(super) events: mpsc::Sender<NetEvent>,
     pub(super) registry: Registry,
     port: u16,
+    links: Links,
     gate: Gate,
     /// The socket of `kinlink/1`; `None` after the shutdown.
     syncing: Slot,
@@ -95,12 +95,13 @@ impl Net {
             events,
             registry: Registry::default(),
             port,
+            links: Links::watch(),
             gate: Gate::default(),
             syncing: Slot::default(),
             linking: Slot::default(),
         });
         *locked(&shared.syncing) = Some(Listening::start(&shared, endpoint, shared.gate.clone(), Door::Sync));
-        tokio::spawn(watch_addresses(Arc::downgrade(&shared)));
+        tokio::spawn(watch_addresses(Arc::downgrade(&shared), shared.links.clone()));
         Ok(Self(shared))
     }
 
@@ -108,6 +109,12 @@ impl Net {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.0.port
+    }
+
+    /// Tells when this machine's network changed.
+    #[must_use]
+    pub fn links(&self) -> Links {
+        self.0.links.clone()
     }
 
     /// Handshakes that others have under way on `kinlink/1`.
@@ -312,13 +319,10 @@ fn not_on_link() -> DialError {
     DialError::new(Some(CloseCode::NotOnLink), reason)
 }
 
-/// Tells the addresses of this machine at the start and whenever they change, until the network is gone.
-async fn watch_addresses(shared: Weak<Shared>) {
-    let mut ticks = interval(ADDRESSES_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// Tells the addresses of this machine at the start and whenever they changed, until the network is gone.
+async fn watch_addresses(shared: Weak<Shared>, mut links: Links) {
     let mut told = Vec::new();
     loop {
-        ticks.tick().await;
         let Some(shared) = shared.upgrade().filter(|shared| !shared.events.is_closed()) else { return };
         match interfaces::locals().map(|locals| interfaces::usable(&locals, shared.port)) {
             Ok(addresses) if addresses != told => {
@@ -327,6 +331,12 @@ async fn watch_addresses(shared: Weak<Shared>) {
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "cannot read the addresses of this machine"),
+        }
+        let events = shared.events.clone();
+        drop(shared);
+        tokio::select! {
+            () = links.changed() => {}
+            () = events.closed() => return,
         }
     }
 }

@@ -69,7 +69,7 @@ fn local(interface: &InterfaceAddress) -> Option<Local> {
     Some(Local { ip: ip(interface.address.as_ref()?)?, mask: ip(interface.netmask.as_ref()?)?, loopback })
 }
 
-fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
+pub(super) fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
     let v4 = address.as_sockaddr_in().map(|v4| IpAddr::from(v4.ip()));
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip())))
 }
