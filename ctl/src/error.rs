@@ -287,6 +287,11 @@ fn advice(error: Error) -> (Exit, &'static str, &'static str) {
             "Bring one of the owner devices online and try again.",
         ),
         Error::Conflict => (Exit::Refused, "The value was changed meanwhile.", "Look at it again: kinctl session get."),
+        Error::CursorExpired => (
+            Exit::Refused,
+            "That cursor no longer holds.",
+            "Begin anew without --since; keys that are not listed are gone.",
+        ),
         Error::Storage => (
             Exit::Failure,
             "The store failed; it is not known whether this was done.",

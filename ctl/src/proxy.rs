@@ -38,6 +38,11 @@ pub(crate) trait Session {
     fn put(&self, key: &str, value: &[u8], options: &Options<'_>) -> zbus::Result<()>;
     fn delete(&self, key: &str, options: &Options<'_>) -> zbus::Result<()>;
     fn list(&self, options: &Options<'_>) -> zbus::Result<(Vec<(String, u64, String, u64)>, String)>;
+    fn changes_since(
+        &self,
+        cursor: &str,
+        options: &Options<'_>,
+    ) -> zbus::Result<(Vec<(String, String, u64, String, u64)>, String)>;
     fn conflicts(&self, key: &str, options: &Options<'_>) -> zbus::Result<Vec<(Vec<u8>, u64, String)>>;
     fn end(&self, reason: &str, options: &Options<'_>) -> zbus::Result<()>;
 }

@@ -27,6 +27,7 @@ const COMMANDS: &[&str] = &[
     "session get",
     "session ls",
     "session rm",
+    "session changes",
     "session watch",
     "session end",
     "completions",

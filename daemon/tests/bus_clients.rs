@@ -261,6 +261,26 @@ async fn a_pairing_is_listed_as_soon_as_it_is_open() {
     service.bus.shutdown().await;
 }
 
+/// On a bus, whoever may talk to a service hears its broadcasts, a sandboxed app too: nothing is broadcast.
+#[tokio::test]
+async fn who_never_called_overhears_nothing() {
+    let Some(mut stage) = Stage::public().await else { return };
+    stage.ours.all(dbus::ROOT, dbus::MANAGER).await.unwrap();
+    let change = |change: fn(&mut View)| stage.service.views.send_modify(|view| change(Arc::make_mut(view)));
+    change(|view| view.devices.push(device(2, "phone")));
+    stage.ours.signal().await;
+    change(|view| view.devices[1].name = "old phone".to_owned());
+    stage.ours.signal().await;
+    change(|view| view.status.pairing_open = true);
+    stage.ours.signal().await;
+    stage.other.all(dbus::ROOT, dbus::MANAGER).await.unwrap();
+    change(|view| view.devices[1].online = false);
+    let (path, changed) = stage.other.changed().await;
+    assert_eq!((path, changed.len()), (dbus::device_path(&id(2)), 1), "the first signal that it is sent");
+    assert!(changed.contains_key("Online"), "{changed:?}");
+    stage.service.bus.shutdown().await;
+}
+
 #[tokio::test]
 async fn only_the_bus_is_believed_that_a_client_left() {
     let Some(mut stage) = Stage::public().await else { return };

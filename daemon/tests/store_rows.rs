@@ -206,9 +206,9 @@ fn other_files_and_newer_stores_are_told_apart() {
     assert!(matches!(Db::open(&foreign), Err(OpenError::NotAStore)));
 
     let newer = dir.path().join("newer");
-    with_schema(&newer, redb::TableDefinition::new("kinlink"), 2);
+    with_schema(&newer, redb::TableDefinition::new("kinlink"), 3);
     let said = Db::open(&newer).unwrap_err().to_string();
-    assert!(said.contains("made by a newer kinlinkd") && said.contains("schema 2"), "{said}");
+    assert!(said.contains("made by a newer kinlinkd") && said.contains("schema 3"), "{said}");
 }
 
 fn with_schema(path: &std::path::Path, table: redb::TableDefinition<'_, &str, u64>, number: u64) {
@@ -218,6 +218,28 @@ fn with_schema(path: &std::path::Path, table: redb::TableDefinition<'_, &str, u6
     txn.commit().unwrap();
     drop(db);
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn a_store_of_schema_1_becomes_one_of_today() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let made = redb::Database::create(&path).unwrap();
+    let txn = made.begin_write().unwrap();
+    txn.open_table(redb::TableDefinition::<&str, u64>::new("kinlink")).unwrap().insert("schema", 1).unwrap();
+    for table in Table::ALL.into_iter().filter(|table| *table != Table::Changes) {
+        let mut open = txn.open_table(redb::TableDefinition::<&[u8], &[u8]>::new(table.name())).unwrap();
+        open.insert(b"key".as_slice(), table.name().as_bytes()).unwrap();
+    }
+    txn.commit().unwrap();
+    drop(made);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    for _ in 0..2 {
+        let db = Db::open(&path).unwrap();
+        let snapshot = db.snapshot().unwrap();
+        assert_eq!(snapshot.get(Table::Entries, b"key").unwrap().unwrap(), b"entries");
+        assert_eq!(snapshot.range(Table::Changes, &[], &[u8::MAX; 9], 9).unwrap(), []);
+    }
 }
 
 #[test]

@@ -36,6 +36,11 @@ pub const SESSION_XML: &str = include_str!("../dbus/org.kinlink.Kinlink1.Session
 /// [`PAIRING`], documented member by member.
 pub const PAIRING_XML: &str = include_str!("../dbus/org.kinlink.Kinlink1.Pairing.xml");
 
+/// The interface that a client with prompts of its own provides.
+pub const AGENT: &str = "org.kinlink.Kinlink1.Agent";
+/// [`AGENT`], documented member by member.
+pub const AGENT_XML: &str = include_str!("../dbus/org.kinlink.Kinlink1.Agent.xml");
+
 /// What every error name starts with.
 pub const ERROR_PREFIX: &str = "org.kinlink.Kinlink1.Error.";
 /// Where the private socket stands, below `XDG_RUNTIME_DIR`.
@@ -144,6 +149,8 @@ errors! {
     Locked,
     /// A conditional write met another value.
     Conflict,
+    /// The order of changes that a cursor is of is gone: begin anew.
+    CursorExpired,
     /// The store failed; whether it was done is not known.
     Storage,
     /// A fault of the daemon.
@@ -179,9 +186,13 @@ mod tests {
 
     #[test]
     fn each_xml_declares_its_interface() {
-        for (interface, xml) in
-            [(MANAGER, MANAGER_XML), (DEVICE, DEVICE_XML), (SESSION, SESSION_XML), (PAIRING, PAIRING_XML)]
-        {
+        for (interface, xml) in [
+            (MANAGER, MANAGER_XML),
+            (DEVICE, DEVICE_XML),
+            (SESSION, SESSION_XML),
+            (PAIRING, PAIRING_XML),
+            (AGENT, AGENT_XML),
+        ] {
             assert!(xml.contains(&format!("<interface name=\"{interface}\">")), "{interface}");
         }
     }
@@ -189,7 +200,7 @@ mod tests {
     /// A member without a comment right before it is a member without documentation.
     #[test]
     fn each_member_is_documented() {
-        for xml in [MANAGER_XML, DEVICE_XML, SESSION_XML, PAIRING_XML] {
+        for xml in [MANAGER_XML, DEVICE_XML, SESSION_XML, PAIRING_XML, AGENT_XML] {
             for (at, tag) in ["<method name=\"", "<signal name=\"", "<property name=\""]
                 .iter()
                 .flat_map(|tag| xml.match_indices(tag))
@@ -201,9 +212,19 @@ mod tests {
         }
     }
 
+    /// An error that no member may answer with would be a name for nothing.
+    #[test]
+    fn each_error_is_told_of_in_the_xml() {
+        let all = [MANAGER_XML, DEVICE_XML, SESSION_XML, PAIRING_XML].concat();
+        let words: Vec<&str> = all.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+        for error in Error::ALL {
+            assert!(words.contains(&format!("{error:?}").as_str()), "{error}");
+        }
+    }
+
     #[test]
     fn each_error_that_the_xml_names_exists() {
-        for xml in [MANAGER_XML, DEVICE_XML, SESSION_XML, PAIRING_XML] {
+        for xml in [MANAGER_XML, DEVICE_XML, SESSION_XML, PAIRING_XML, AGENT_XML] {
             for block in xml.split("Errors:").skip(1).filter_map(|rest| rest.split("-->").next()) {
                 let words = block.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
                 let names = words.filter(|word| word.chars().filter(char::is_ascii_uppercase).count() > 1);

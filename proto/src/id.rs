@@ -99,6 +99,14 @@ id!(
     RunId, 16
 );
 id!(
+    /// Which values of an entry somebody has seen: opaque, and of use on the device that gave it only.
+    Version, 16
+);
+id!(
+    /// Up to where somebody has read the changes of a session: opaque, and of use on the device that gave it only.
+    Cursor, 24
+);
+id!(
     /// A hash: SHA-256.
     Hash, 32
 );

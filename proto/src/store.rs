@@ -38,11 +38,13 @@ pub enum Table {
     Waiting,
     /// Covered operations that may still have content: JournalId, number → row of `Entries`, covering operation.
     Covered,
+    /// The order in which the entries of a session last changed here: see `session/changes.rs`.
+    Changes,
 }
 
 impl Table {
     /// All, in order of their codes.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Meta,
         Self::Statements,
         Self::Secrets,
@@ -55,6 +57,7 @@ impl Table {
         Self::Peers,
         Self::Waiting,
         Self::Covered,
+        Self::Changes,
     ];
 
     /// The table's name on disk.
@@ -73,6 +76,7 @@ impl Table {
             Self::Peers => "peers",
             Self::Waiting => "waiting",
             Self::Covered => "covered",
+            Self::Changes => "changes",
         }
     }
 }

@@ -77,7 +77,7 @@ impl Device {
 
     fn value(&mut self, session: SessionId, n: usize) -> Option<Vec<u8>> {
         match self.command(Command::Get { session, key: key_of(n) }) {
-            Ok(Reply::Values(values)) => values[0].bytes.clone(),
+            Ok(Reply::Values(values, _)) => values[0].bytes.clone(),
             _ => None,
         }
     }
@@ -98,7 +98,7 @@ fn work(device: &mut Device, acknowledged: &mut Acknowledged) -> Result<(), Stor
     let Reply::Created(session) = made else { panic!("not a session: {made:?}") };
     acknowledged.session = Some(session);
     for n in 0..WRITES {
-        device.command(Command::Put { session, key: key_of(n), value: value_of(n) })?;
+        device.command(Command::Put { session, key: key_of(n), value: value_of(n), only_if: None })?;
         acknowledged.writes = n + 1;
     }
     Ok(())
@@ -119,7 +119,9 @@ fn check(device: &mut Device, acknowledged: &Acknowledged, story: &str) {
         );
     }
     // The device goes on where it was: nothing is in the way of the next write.
-    device.command(Command::Put { session, key: b"after".to_vec(), value: b"more".to_vec() }).expect(story);
+    device
+        .command(Command::Put { session, key: b"after".to_vec(), value: b"more".to_vec(), only_if: None })
+        .expect(story);
     assert_eq!(device.command(Command::Get { session, key: b"after".to_vec() }).map(|_| ()), Ok(()), "{story}");
 }
 

@@ -5,7 +5,7 @@ use kinlink_proto::engine::command::{Caller, CallerKind, Command, Reply};
 use serde::Serialize;
 use zbus::message::{Body, Header};
 use zbus::wire::DynamicDeserialize;
-use zbus::{DynamicType, Message};
+use zbus::{Connection, DynamicType, Message};
 
 use super::contract::Method;
 use super::error::{Failure, Standard};
@@ -17,6 +17,8 @@ use super::{caller, device, manager, pairing, session, standard};
 pub(super) struct Call<'a> {
     /// What all calls share.
     pub(super) hub: &'a Hub,
+    /// Where the call came from.
+    pub(super) connection: &'a Connection,
     /// Who calls.
     pub(super) client: &'a Client,
     header: Header<'a>,
@@ -24,8 +26,13 @@ pub(super) struct Call<'a> {
 }
 
 /// The message that answers `message`.
-pub(super) async fn answer(hub: &Hub, client: &Client, message: &Message) -> Result<Message, zbus::Error> {
-    let call = Call { hub, client, header: message.header(), body: message.body() };
+pub(super) async fn answer(
+    hub: &Hub,
+    connection: &Connection,
+    client: &Client,
+    message: &Message,
+) -> Result<Message, zbus::Error> {
+    let call = Call { hub, connection, client, header: message.header(), body: message.body() };
     match route(&call).await {
         Ok(reply) => Ok(reply),
         Err(failure) => failure.reply(&call.header),

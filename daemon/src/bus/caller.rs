@@ -146,12 +146,16 @@ mod tests {
 
     #[test]
     fn an_app_reaches_sessions_only_and_its_own_only() {
-        for (interface, method) in
-            [(MANAGER, "CreateSession"), (MANAGER, "ListSessions"), (SESSION, "Put"), (SESSION, "End")]
-        {
+        for (interface, method) in [
+            (MANAGER, "CreateSession"),
+            (MANAGER, "ListSessions"),
+            (SESSION, "Put"),
+            (SESSION, "ChangesSince"),
+            (SESSION, "End"),
+        ] {
             assert!(may_call(&app("a"), interface, method), "{method}");
         }
-        for method in ["OpenPairing", "Join", "Leave", "RevokeOthers", "Erase", "Whatever"] {
+        for method in ["OpenPairing", "Join", "Leave", "RevokeOthers", "Erase", "RegisterAgent", "Whatever"] {
             assert!(!may_call(&app("a"), MANAGER, method), "{method}");
             assert!(may_call(&CallerKind::User, MANAGER, method), "{method}");
         }

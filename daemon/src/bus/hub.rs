@@ -10,6 +10,7 @@ use tokio::sync::{Notify, OnceCell, mpsc, oneshot};
 use zbus::Message;
 use zbus::names::OwnedUniqueName;
 
+use super::agent::{Agent, Held};
 use super::{caller, limits};
 use crate::handle::Core;
 
@@ -24,6 +25,8 @@ pub(super) struct Client {
     pub(super) kind: OnceCell<CallerKind>,
     /// Whether it wants the signals of sessions.
     subscribed: AtomicBool,
+    /// Its prompts, if it has its own.
+    agent: Mutex<Option<(Agent, Held)>>,
     /// The way to it.
     pub(super) outbox: Outbox,
 }
@@ -39,9 +42,23 @@ impl Client {
         self.subscribed.store(on, Ordering::Release);
     }
 
+    /// From now on it is asked at `agent`, or nowhere. An agent that it had before is gone, with its open prompts.
+    pub(super) fn set_agent(&self, agent: Option<(Agent, Held)>) {
+        *self.agent.lock().unwrap_or_else(PoisonError::into_inner) = agent;
+    }
+
+    /// Where it wants to be asked.
+    pub(super) fn agent(&self) -> Option<Agent> {
+        let agent = self.agent.lock().unwrap_or_else(PoisonError::into_inner);
+        agent.as_ref().map(|(agent, _)| agent.clone())
+    }
+
+    fn is(&self, kind: impl Fn(&CallerKind) -> bool) -> bool {
+        self.kind.get().is_some_and(kind)
+    }
+
     fn hears_of(&self, app: &str) -> bool {
-        self.subscribed.load(Ordering::Acquire)
-            && self.kind.get().is_some_and(|kind| caller::may_see_session(kind, app))
+        self.subscribed.load(Ordering::Acquire) && self.is(|kind| caller::may_see_session(kind, app))
     }
 }
 
@@ -79,17 +96,8 @@ impl Outbox {
     }
 }
 
-/// A connection: the bus with its many clients, or one client.
-#[derive(Debug)]
-struct Link {
-    outbox: Outbox,
-    client: Option<Arc<Client>>,
-}
-
 #[derive(Debug, Default)]
 struct Registry {
-    last_link: u64,
-    links: BTreeMap<u64, Link>,
     clients: BTreeMap<CallerId, Arc<Client>>,
     pairings: BTreeMap<PairingId, (CallerId, PairingView)>,
 }
@@ -113,24 +121,11 @@ impl Hub {
         (Self { core, uid, barriers, registry: Mutex::default() }, waiting)
     }
 
-    /// Adds a link. Broadcasts on a link with one client reach it only if it may see the account.
-    pub(super) fn connect(&self, outbox: Outbox, client: Option<Arc<Client>>) -> u64 {
-        let mut registry = self.registry();
-        registry.last_link += 1;
-        let link = registry.last_link;
-        registry.links.insert(link, Link { outbox, client });
-        link
-    }
-
-    /// Removes a link.
-    pub(super) fn disconnect(&self, link: u64) {
-        self.registry().links.remove(&link);
-    }
-
     /// Adds a client that was not seen before.
     pub(super) fn admit(&self, name: Option<OwnedUniqueName>, kind: Option<CallerKind>, outbox: Outbox) -> Arc<Client> {
         let kind = OnceCell::new_with(kind);
-        let client = Client { id: self.core.next_caller(), name, kind, subscribed: AtomicBool::new(false), outbox };
+        let id = self.core.next_caller();
+        let client = Client { id, name, kind, subscribed: AtomicBool::new(false), agent: Mutex::default(), outbox };
         let client = Arc::new(client);
         self.registry().clients.insert(client.id, client.clone());
         client
@@ -148,12 +143,16 @@ impl Hub {
         self.registry().clients.get(&id).cloned()
     }
 
-    /// The ways to everybody who may know of the account's devices.
-    pub(super) fn everybody(&self) -> Vec<Outbox> {
-        let sees = |client: &Arc<Client>| client.kind.get().is_some_and(caller::may_see_account);
+    /// All who called something and may know of the account's devices. Who never called has nothing to keep up to date.
+    pub(super) fn everybody(&self) -> Vec<Arc<Client>> {
         let registry = self.registry();
-        let links = registry.links.values().filter(|link| link.client.as_ref().is_none_or(sees));
-        links.map(|link| link.outbox.clone()).collect()
+        registry.clients.values().filter(|client| client.is(caller::may_see_account)).cloned().collect()
+    }
+
+    /// The apps in sandboxes that called something, and have a name.
+    pub(super) fn apps(&self) -> Vec<Arc<Client>> {
+        let named = |kind: &CallerKind| matches!(kind, CallerKind::Sandboxed(app) if !app.is_empty());
+        self.registry().clients.values().filter(|client| client.is(named)).cloned().collect()
     }
 
     /// Those who asked to hear of the sessions of `app`, and may.
@@ -214,7 +213,7 @@ mod tests {
     use kinlink_proto::engine::view::View;
     use tokio::sync::{broadcast, mpsc, watch};
 
-    use super::{Hub, Outbox};
+    use super::{Client, Hub, Outbox};
     use crate::handle::{Core, Facts};
 
     fn hub() -> Hub {
@@ -229,13 +228,14 @@ mod tests {
         let kinds = [CallerKind::User, CallerKind::Sandboxed("a".to_owned()), CallerKind::Sandboxed(String::new())];
         let clients = kinds.map(|kind| hub.admit(None, Some(kind), Outbox::new().0));
         for client in &clients {
-            hub.connect(client.outbox.clone(), Some(client.clone()));
             client.subscribe(true);
         }
         let hear = |app: &str| hub.subscribers(app).iter().map(|client| client.id).collect::<Vec<_>>();
         assert_eq!(hear("a"), [clients[0].id, clients[1].id]);
         assert_eq!(hear("b"), [clients[0].id]);
         assert_eq!(hear(""), [clients[0].id]);
-        assert_eq!(hub.everybody().len(), 1, "links that hear of devices");
+        let ids = |clients: Vec<Arc<Client>>| clients.iter().map(|client| client.id).collect::<Vec<_>>();
+        assert_eq!(ids(hub.everybody()), [clients[0].id], "who hears of devices");
+        assert_eq!(ids(hub.apps()), [clients[1].id], "who hears whether Kinlink works here");
     }
 }

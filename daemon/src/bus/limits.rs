@@ -20,6 +20,13 @@ pub(super) const LAST_CALLS: Duration = Duration::from_secs(1);
 /// Bytes of `.flatpak-info` and of `/proc/PID/cgroup` that are read: both are far shorter.
 pub(super) const SANDBOX_FILE: u64 = 64 * 1024;
 
+/// How long an agent may take to answer: as long as a challenge can be open, after which its pairing is over anyway.
+pub(super) const AGENT: Duration = kinlink_proto::limits::CHALLENGE_MAX;
+/// How long an agent may take to hear that its pairing is over.
+pub(super) const AGENT_END: Duration = Duration::from_secs(5);
+/// How often an agent may answer with what is no answer: a person mistypes, a broken program does nothing else.
+pub(super) const AGENT_TYPOS: usize = 10;
+
 /// Bytes of an app's id: the longest D-Bus name.
 pub(super) const APP: usize = 255;
 /// Bytes of a challenge's text with the white space around it.

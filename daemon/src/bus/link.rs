@@ -64,7 +64,6 @@ async fn write(connection: Connection, mut queue: mpsc::Receiver<Message>) {
 
 struct Link {
     hub: Arc<Hub>,
-    id: u64,
     connection: Connection,
     outbox: Outbox,
     /// The client of a link that has only one.
@@ -80,9 +79,8 @@ impl Link {
             Side::Bus => None,
             Side::Peer(kind) => Some(hub.admit(None, Some(kind), outbox.clone())),
         };
-        let id = hub.connect(outbox.clone(), peer.clone());
         let peer = peer.map(|client| Guest { client, calls: JoinSet::new() });
-        Self { hub, id, connection, outbox, peer, guests: BTreeMap::new(), departures: JoinSet::new() }
+        Self { hub, connection, outbox, peer, guests: BTreeMap::new(), departures: JoinSet::new() }
     }
 
     fn receive(&mut self, message: Message) {
@@ -132,7 +130,6 @@ impl Link {
 
     /// Everybody on this link leaves with it.
     async fn leave(mut self) {
-        self.hub.disconnect(self.id);
         for guest in self.peer.into_iter().chain(std::mem::take(&mut self.guests).into_values()) {
             self.departures.spawn(depart(self.hub.clone(), guest));
         }
@@ -156,7 +153,7 @@ async fn depart(hub: Arc<Hub>, mut guest: Guest) {
 async fn answer(hub: Arc<Hub>, connection: Connection, client: Arc<Client>, message: Message) {
     let identified = client.kind.get_or_init(|| public::identify(&connection, client.name.as_ref(), hub.uid));
     let _kind = identified.await;
-    let reply = call::answer(&hub, &client, &message).await;
+    let reply = call::answer(&hub, &connection, &client, &message).await;
     if message.header().primary().flags().contains(Flags::NO_REPLY_EXPECTED) {
         return;
     }

@@ -11,6 +11,7 @@ use kinlink_proto::time::Wall;
 use kinlink_proto::wire::challenge::Challenge;
 use zbus::{Message, ObjectPath, Variant};
 
+use super::agent::Agent;
 use super::call::{Call, unexpected};
 use super::contract::{Interface, Method, OPTIONS, changing, constant};
 use super::error::Failure;
@@ -38,6 +39,8 @@ pub(super) static INTERFACE: Interface = Interface {
         },
         Method { name: "Subscribe", takes: &[OPTIONS], gives: &[] },
         Method { name: "Unsubscribe", takes: &[OPTIONS], gives: &[] },
+        Method { name: "RegisterAgent", takes: &[("agent", "o"), OPTIONS], gives: &[] },
+        Method { name: "UnregisterAgent", takes: &[OPTIONS], gives: &[] },
         Method { name: "Erase", takes: &[OPTIONS], gives: &[] },
     ],
     signals: &[],
@@ -94,10 +97,13 @@ pub(super) fn values(facts: &Facts, view: &View) -> Values {
 }
 
 /// What of `values` a caller of that kind may read.
-pub(super) fn visible(mut values: Values, kind: &CallerKind) -> Values {
-    if !caller::may_see_account(kind) {
-        values.retain(|(name, _)| PUBLIC.contains(name));
-    }
+pub(super) fn visible(values: Values, kind: &CallerKind) -> Values {
+    if caller::may_see_account(kind) { values } else { of_apps(values) }
+}
+
+/// What of `values` an app in a sandbox may read.
+pub(super) fn of_apps(mut values: Values) -> Values {
+    values.retain(|(name, _)| PUBLIC.contains(name));
     values
 }
 
@@ -121,6 +127,12 @@ pub(super) async fn call(call: &Call<'_>, method: &'static str) -> Result<Messag
         "ListSessions" => list_sessions(call).await,
         "Subscribe" => subscribe(call, true),
         "Unsubscribe" => subscribe(call, false),
+        "RegisterAgent" => register_agent(call),
+        "UnregisterAgent" => {
+            Options(call.args()?).finish()?;
+            call.client.set_agent(None);
+            call.reply(&())
+        }
         "Erase" => {
             Options(call.args()?).finish()?;
             call.done(Command::Erase).await
@@ -247,6 +259,15 @@ pub(super) fn page(limit: Option<u32>) -> Result<usize, Failure> {
         limit @ 1..=limits::PAGE_MAX => Ok(limit as usize),
         _ => Err(Failure::argument(format!("limit: from 1 to {}", limits::PAGE_MAX))),
     }
+}
+
+/// Only the caller's own pairings are asked about there: nobody can put prompts of its own before another's.
+fn register_agent(call: &Call<'_>) -> Result<Message, Failure> {
+    let (path, options) = call.args::<(ObjectPath<'_>, _)>()?;
+    Options(options).finish()?;
+    let agent = Agent::new(call.connection.clone(), call.client.name.clone(), path.to_owned().into());
+    call.client.set_agent(Some(agent));
+    call.reply(&())
 }
 
 fn subscribe(call: &Call<'_>, on: bool) -> Result<Message, Failure> {

@@ -12,6 +12,7 @@
 //!
 //! Calls of one client run concurrently: who needs an order waits for the reply.
 
+mod agent;
 mod call;
 mod caller;
 mod contract;

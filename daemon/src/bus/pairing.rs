@@ -1,7 +1,8 @@
 //! `org.kinlink.Kinlink1.Pairing`: the objects at `/pairing/N`, each there for its owner only.
 
-use kinlink_proto::dbus::PAIRING;
-use kinlink_proto::engine::command::{Command, OldSessions, PairingId, Reply, SessionFilter};
+use kinlink_proto::dbus::{Error as Name, PAIRING};
+use kinlink_proto::engine::command::{Caller, Command, OldSessions, PairingId, Reply, SessionFilter};
+use kinlink_proto::engine::error::CommandError;
 use kinlink_proto::engine::view::{Direction, PairingState, PairingView};
 use kinlink_proto::id::DeviceId;
 use zbus::Message;
@@ -12,6 +13,7 @@ use super::error::Failure;
 use super::objects::{Object, Values, shown, text};
 use super::options::{Options, bounded};
 use super::{limits, signals};
+use crate::handle::Core;
 
 pub(super) static INTERFACE: Interface = Interface {
     name: PAIRING,
@@ -130,7 +132,10 @@ pub(super) async fn call(call: &Call<'_>, pairing: PairingId, method: &'static s
             call.done(Command::ConfirmCode { pairing, code }).await
         }
         "Accept" => {
-            let sessions = old_sessions(call).await?;
+            let mut options = Options(call.args()?);
+            let sessions = options.text("sessions", limits::CODE)?;
+            options.finish()?;
+            let sessions = old_sessions(&call.hub.core, call.client.caller(), sessions.as_deref()).await?;
             call.done(Command::AcceptOffer { pairing, sessions }).await
         }
         "Code" => {
@@ -146,22 +151,19 @@ pub(super) async fn call(call: &Call<'_>, pairing: PairingId, method: &'static s
 }
 
 /// What becomes of sessions made before. It need not be said where there are none.
-async fn old_sessions(call: &Call<'_>) -> Result<OldSessions, Failure> {
-    let mut options = Options(call.args()?);
-    let sessions = options.text("sessions", limits::CODE)?;
-    options.finish()?;
-    match sessions.as_deref() {
+pub(super) async fn old_sessions(core: &Core, caller: Caller, said: Option<&str>) -> Result<OldSessions, CommandError> {
+    let invalid = |message| Err(CommandError::new(Name::InvalidArgument, message));
+    match said {
         Some("bring") => return Ok(OldSessions::Bring),
         Some("discard") => return Ok(OldSessions::Discard),
-        Some(_) => return Err(Failure::argument("sessions: bring or discard")),
+        Some(_) => return invalid("sessions: bring or discard"),
         None => {}
     }
-    match call.order(Command::Sessions(SessionFilter { limit: 1, ..SessionFilter::default() })).await? {
+    match core.command(caller, Command::Sessions(SessionFilter { limit: 1, ..SessionFilter::default() })).await? {
         Reply::Sessions(found, _) if found.is_empty() => Ok(OldSessions::Bring),
-        Reply::Sessions(..) => Err(Failure::argument(
+        _ => invalid(
             "there are sessions on this device: say with the option 'sessions' whether to bring or to discard them",
-        )),
-        other => Err(unexpected(&other)),
+        ),
     }
 }
 

@@ -1,7 +1,8 @@
 //! What happened in the core, told to those who may know.
 //!
-//! Changes of devices and status are found by comparing snapshots, and broadcast. Events of sessions and pairings go
-//! unicast: to subscribers that may see the session, and to the pairing's owner.
+//! All signals go unicast: on a bus, a sandboxed app that may talk to the daemon hears whatever is broadcast. Changes of
+//! devices and status, found by comparing snapshots, go to the clients that called something before and may see the
+//! account; events of sessions to subscribers that may see the session; those of pairings to their owner.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use zbus::{DynamicType, Message};
 
+use super::agent::Prompts;
 use super::contract::Emits;
 use super::hub::{Client, Hub};
 use super::objects::{Object, Values, changes};
@@ -28,13 +30,14 @@ pub(super) async fn run(
 ) {
     let mut views = hub.core.view();
     let mut last = views.borrow_and_update().clone();
+    let mut prompts = Prompts::default();
     loop {
         tokio::select! {
             biased;
             () = stopped(&mut stop) => return,
             event = events.recv() => match event {
-                Ok(event) => tell(&hub, event).await,
-                Err(RecvError::Lagged(lost)) => catch_up(&hub, lost).await,
+                Ok(event) => tell(&hub, &mut prompts, event).await,
+                Err(RecvError::Lagged(lost)) => catch_up(&hub, &mut prompts, lost).await,
                 Err(RecvError::Closed) => return,
             },
             changed = views.changed() => {
@@ -52,16 +55,18 @@ pub(super) async fn run(
     }
 }
 
-async fn tell(hub: &Hub, event: Event) {
+async fn tell(hub: &Arc<Hub>, prompts: &mut Prompts, event: Event) {
     match event {
         // Taken from the snapshot itself, which cannot fall behind.
         Event::View(_) => {}
         // Sessions are found with ListSessions; a forgotten pairing stays readable until its owner leaves.
         Event::SessionCreated { .. } | Event::PairingGone(_) => {}
-        Event::Pairing { pairing, owner, view } => tell_owner(hub, pairing, owner, view).await,
+        Event::Pairing { pairing, owner, view } => {
+            tell_owner(hub, pairing, owner, view.clone()).await;
+            prompts.follow(hub, pairing, owner, view);
+        }
         Event::EntryChanged { session, app, key, deleted, device } => {
-            let kind = if deleted { "delete" } else { "put" };
-            let body = (session::name(&key), kind, device.to_string());
+            let body = (session::name(&key), session::kind(deleted), device.to_string());
             let signal = Signal::of(Object::Session(session), "EntryChanged");
             tell_all(&hub.subscribers(&app), &signal, &body).await;
         }
@@ -77,12 +82,13 @@ async fn tell(hub: &Hub, event: Event) {
 }
 
 /// Events were lost because they came faster than they could be told. What is kept is read again.
-async fn catch_up(hub: &Hub, lost: u64) {
+async fn catch_up(hub: &Arc<Hub>, prompts: &mut Prompts, lost: u64) {
     tracing::warn!("{lost} events were not signalled: clients must read again what they watch");
     for (pairing, owner) in hub.all_kept() {
         let caller = Caller { id: owner, kind: CallerKind::User };
         if let Ok(Reply::Pairing(view)) = hub.core.command(caller, Command::Pairing(pairing)).await {
-            tell_owner(hub, pairing, owner, view).await;
+            tell_owner(hub, pairing, owner, view.clone()).await;
+            prompts.follow(hub, pairing, owner, view);
         }
     }
 }
@@ -104,7 +110,7 @@ async fn tell_owner(hub: &Hub, pairing: PairingId, owner: CallerId, view: Pairin
 /// Tells a client of an object that is there for it alone.
 pub(super) async fn tell_added(client: &Client, object: Object, values: Values) {
     let body = (object.object_path(), standard::interfaces(&object, values));
-    if let Some(message) = Signal::added().message(Some(client), &body) {
+    if let Some(message) = Signal::added().message(client, &body) {
         client.outbox.push(message).await;
     }
 }
@@ -119,29 +125,32 @@ async fn tell_changes(client: &Arc<Client>, object: Object, values: Values) {
 /// Tells what differs between two snapshots.
 async fn compare(hub: &Hub, old: &View, new: &View) {
     let facts = hub.core.facts();
-    announce(hub, Object::Root, changes(&manager::values(facts, old), manager::values(facts, new))).await;
+    let root = changes(&manager::values(facts, old), manager::values(facts, new));
+    announce(&hub.apps(), Object::Root, manager::of_apps(root.clone())).await;
+    let everybody = hub.everybody();
+    announce(&everybody, Object::Root, root).await;
     let before: BTreeMap<_, &DeviceView> = old.devices.iter().map(|device| (device.id, device)).collect();
     for now in &new.devices {
         let object = Object::Device(now.id);
         match before.get(&now.id) {
-            Some(before) => announce(hub, object, changes(&device::values(before), device::values(now))).await,
+            Some(before) => announce(&everybody, object, changes(&device::values(before), device::values(now))).await,
             None => {
                 let body = (object.object_path(), standard::interfaces(&object, device::values(now)));
-                broadcast(hub, &Signal::added(), &body).await;
+                tell_all(&everybody, &Signal::added(), &body).await;
             }
         }
     }
     for gone in before.keys().filter(|id| new.devices.iter().all(|device| device.id != **id)) {
         let object = Object::Device(*gone);
         let body = (object.object_path(), vec![object.interface().name]);
-        broadcast(hub, &Signal::removed(), &body).await;
+        tell_all(&everybody, &Signal::removed(), &body).await;
     }
 }
 
-async fn announce(hub: &Hub, object: Object, values: Values) {
+async fn announce(clients: &[Arc<Client>], object: Object, values: Values) {
     let values = signalled(object, values);
     if !values.is_empty() {
-        broadcast(hub, &Signal::changed(object), &changed(object, values)).await;
+        tell_all(clients, &Signal::changed(object), &changed(object, values)).await;
     }
 }
 
@@ -184,10 +193,10 @@ impl Signal {
         Self { object: Object::Root, interface: standard::OBJECT_MANAGER, member: "InterfacesRemoved" }
     }
 
-    /// The message, to one client or to whoever listens.
-    fn message<B: Serialize + DynamicType>(&self, to: Option<&Client>, body: &B) -> Option<Message> {
+    /// The message, to one client.
+    fn message<B: Serialize + DynamicType>(&self, to: &Client, body: &B) -> Option<Message> {
         let mut signal = Message::signal(self.object.object_path(), self.interface, self.member);
-        if let Some(name) = to.and_then(|client| client.name.as_ref()) {
+        if let Some(name) = &to.name {
             signal = signal.destination(name.as_ref());
         }
         let failed = |error| tracing::error!("the signal {} cannot be built: {error}", self.member);
@@ -195,16 +204,9 @@ impl Signal {
     }
 }
 
-async fn broadcast<B: Serialize + DynamicType>(hub: &Hub, signal: &Signal, body: &B) {
-    let Some(message) = signal.message(None, body) else { return };
-    for outbox in hub.everybody() {
-        outbox.push(message.clone()).await;
-    }
-}
-
 async fn tell_all<B: Serialize + DynamicType>(clients: &[Arc<Client>], signal: &Signal, body: &B) {
     for client in clients {
-        if let Some(message) = signal.message(Some(client), body) {
+        if let Some(message) = signal.message(client, body) {
             client.outbox.push(message).await;
         }
     }

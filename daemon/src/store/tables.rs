@@ -3,6 +3,8 @@
 //! Schema 1: one redb table of bytes to bytes for each [`Table`], by [`Table::name`]; what stands in
 //! their rows is written down in `kinlink_proto::store`. The number itself has a table of its own, so
 //! that clearing every [`Table`] leaves it in place.
+//!
+//! Schema 2 has the table `changes` beside those of schema 1; the engine fills it when it is first loaded.
 
 use kinlink_proto::store::Table;
 use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
@@ -11,7 +13,7 @@ use super::definition;
 use super::open::OpenError;
 
 /// The schema that this program reads and writes. A change of any row's format raises it.
-pub(super) const SCHEMA: u64 = 1;
+pub(super) const SCHEMA: u64 = 2;
 
 /// The schema number, under [`NUMBER`]. The name stays forever: a future store is recognised by it.
 const KINLINK: TableDefinition<'static, &'static str, u64> = TableDefinition::new("kinlink");
@@ -23,8 +25,8 @@ pub(super) fn prepare(db: &Database) -> Result<(), OpenError> {
     match schema(&txn)? {
         Some(SCHEMA) => Ok(txn.abort()?),
         Some(newer) if newer > SCHEMA => Err(OpenError::Newer { found: newer, known: SCHEMA }),
+        Some(1) | None => create(txn),
         Some(_) => Err(OpenError::NotAStore),
-        None => create(txn),
     }
 }
 
@@ -38,6 +40,7 @@ fn schema(txn: &WriteTransaction) -> Result<Option<u64>, OpenError> {
     number.map(Some).ok_or(OpenError::NotAStore)
 }
 
+/// Makes the tables that are not there yet; an older store becomes a newer one whole, or stays as it is.
 fn create(txn: WriteTransaction) -> Result<(), OpenError> {
     txn.open_table(KINLINK)?.insert(NUMBER, SCHEMA)?;
     for table in Table::ALL {

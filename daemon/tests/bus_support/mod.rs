@@ -178,6 +178,16 @@ impl Client {
         }
     }
 
+    /// The next method call that the service makes.
+    pub async fn call_to_us(&mut self) -> Message {
+        loop {
+            let message = within(self.messages.next()).await.unwrap().unwrap();
+            if message.message_type() == Type::MethodCall {
+                return message;
+            }
+        }
+    }
+
     /// What `PropertiesChanged` says in the next signal.
     pub async fn changed(&mut self) -> (String, Dict) {
         let (name, message) = self.signal().await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::view::{DeviceView, PairingView, SessionView, Status};
-use crate::id::{DeviceId, SessionId};
+use crate::id::{Cursor, DeviceId, SessionId, Version};
 use crate::roster::Role;
 use crate::time::Wall;
 use crate::wire::address::Address;
@@ -156,6 +156,8 @@ pub enum Command {
         key: Vec<u8>,
         /// What.
         value: Vec<u8>,
+        /// Only if the entry is still as somebody saw it.
+        only_if: Option<Seen>,
     },
     /// Removes an entry.
     Delete {
@@ -163,6 +165,8 @@ pub enum Command {
         session: SessionId,
         /// Which.
         key: Vec<u8>,
+        /// Only if the entry is still as somebody saw it.
+        only_if: Option<Seen>,
     },
     /// Reads an entry with its conflicts.
     Get {
@@ -182,6 +186,24 @@ pub enum Command {
         /// At most so many.
         limit: usize,
     },
+    /// Lists what changed.
+    Changes {
+        /// Where.
+        session: SessionId,
+        /// Behind what was listed before; none for all.
+        cursor: Option<Cursor>,
+        /// At most so many.
+        limit: usize,
+    },
+}
+
+/// How somebody saw an entry; a write under this condition is refused with `Conflict` if it is another by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// There was none.
+    Absent,
+    /// In this version.
+    Version(Version),
 }
 
 /// Which sessions to list.
@@ -229,10 +251,12 @@ pub enum Reply {
     Sessions(Vec<SessionView>, bool),
     /// One session.
     Session(SessionView),
-    /// The values of a key: the one shown first, then the conflicting ones; never empty.
-    Values(Vec<Value>),
+    /// The values of a key: the one shown first, then the conflicting ones; never empty. With the version that they are.
+    Values(Vec<Value>, Version),
     /// Keys, and whether more stand behind the last one.
     Keys(Vec<KeyView>, bool),
+    /// Keys that changed, whether each is gone, and the cursor behind them; none if there are no more.
+    Changes(Vec<(KeyView, bool)>, Cursor),
     /// All devices, and this one's state.
     Devices(Vec<DeviceView>, Status),
 }

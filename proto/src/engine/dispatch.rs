@@ -59,12 +59,13 @@ impl Engine {
             Command::Sessions(filter) => Ok(self.list_sessions(caller, &filter)),
             Command::Session(session) => self.one_session(caller, session),
             Command::EndSession { session, reason } => self.end_session(cx, caller, session, &reason),
-            Command::Put { session, key, value } => self.put(cx, caller, session, &key, Some(&value)),
-            Command::Delete { session, key } => self.put(cx, caller, session, &key, None),
+            Command::Put { session, key, value, only_if } => self.put(cx, caller, session, &key, Some(&value), only_if),
+            Command::Delete { session, key, only_if } => self.put(cx, caller, session, &key, None, only_if),
             Command::Get { session, key } => self.get(cx, caller, session, &key),
             Command::List { session, prefix, after, limit } => {
                 self.list(cx, caller, session, &prefix, after.as_deref(), limit)
             }
+            Command::Changes { session, cursor, limit } => self.changes_since(cx, caller, session, cursor, limit),
         }
     }
 }
@@ -91,6 +92,7 @@ fn about_a_session(command: &Command) -> bool {
             | Command::Delete { .. }
             | Command::Get { .. }
             | Command::List { .. }
+            | Command::Changes { .. }
     )
 }
 

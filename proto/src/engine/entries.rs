@@ -1,17 +1,17 @@
 //! Commands about sessions and their entries.
 
-use super::command::{Caller, CallerKind, KeyView, OldSessions, Reply, SessionFilter, Value};
+use super::command::{Caller, CallerKind, KeyView, OldSessions, Reply, Seen, SessionFilter, Value};
 use super::error::{CommandError, ErrorKind};
 use super::io::Event;
 use super::view::{RevokedBy, SessionView};
 use super::{Cx, Engine, Fail, refuse};
-use crate::id::SessionId;
+use crate::id::{Cursor, SessionId};
 use crate::journal::{Author, Header};
 use crate::limits;
 use crate::names::clean;
 use crate::session::content::{Content, Space};
 use crate::session::record::{END_KEY, End, RECORD_KEY, Record};
-use crate::session::{Change, ReadError, SessionInfo};
+use crate::session::{Change, KeyInfo, ReadError, SessionInfo};
 use crate::time::Wall;
 use crate::wire::Encode;
 
@@ -103,6 +103,7 @@ impl Engine {
         session: SessionId,
         key: &[u8],
         value: Option<&[u8]>,
+        only_if: Option<Seen>,
     ) -> Result<Reply, Fail> {
         self.usable(cx.now.wall, caller, session)?;
         if key.is_empty() || key.len() > limits::KEY_BYTES {
@@ -114,11 +115,25 @@ impl Engine {
                 format!("a value has at most {} bytes; keep larger ones in files", limits::VALUE_BYTES),
             );
         }
+        self.is_as_seen(cx, session, key, only_if)?;
         if value.is_none() && self.read(cx, session, key)?.is_empty() {
             return refuse(ErrorKind::NotFound, "there is no such key in this session");
         }
         self.write(cx, session, Space::Entry, key, value)?;
         Ok(Reply::Done)
+    }
+
+    /// Refuses a write under a condition that does not hold. Commands are taken one by one: of several writers that saw the same, one
+    /// comes first.
+    fn is_as_seen(&self, cx: &Cx<'_>, session: SessionId, key: &[u8], seen: Option<Seen>) -> Result<(), Fail> {
+        let Some(seen) = seen else { return Ok(()) };
+        let now = self.sessions.version(cx.store, session, key)?.map_or(Seen::Absent, Seen::Version);
+        match (seen, now) {
+            _ if seen == now => Ok(()),
+            (Seen::Absent, _) => refuse(ErrorKind::Conflict, "there is a value under this key already"),
+            (_, Seen::Absent) => refuse(ErrorKind::Conflict, "the value was deleted meanwhile"),
+            _ => refuse(ErrorKind::Conflict, "the value was changed meanwhile; read it again"),
+        }
     }
 
     pub(super) fn get(
@@ -133,7 +148,8 @@ impl Engine {
         if values.is_empty() {
             return refuse(ErrorKind::NotFound, "there is no such key in this session");
         }
-        Ok(Reply::Values(values))
+        let version = self.sessions.version(cx.store, session, key)?.unwrap_or(crate::id::Version::NONE);
+        Ok(Reply::Values(values, version))
     }
 
     fn read(&self, cx: &mut Cx<'_>, session: SessionId, key: &[u8]) -> Result<Vec<Value>, Fail> {
@@ -155,9 +171,24 @@ impl Engine {
     ) -> Result<Reply, Fail> {
         self.usable(cx.now.wall, caller, session)?;
         let (keys, more) = self.sessions.keys(cx.store, session, prefix, after, limit).map_err(read_error)?;
-        let keys =
-            keys.into_iter().map(|key| KeyView { key: key.key, time: key.time, device: key.device, size: key.size });
-        Ok(Reply::Keys(keys.collect(), more))
+        Ok(Reply::Keys(keys.into_iter().map(key_view).collect(), more))
+    }
+
+    pub(super) fn changes_since(
+        &self,
+        cx: &Cx<'_>,
+        caller: &Caller,
+        session: SessionId,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Reply, Fail> {
+        self.usable(cx.now.wall, caller, session)?;
+        // The first write opens generation 1: that is no restored disk.
+        let generation = self.local.generation.max(1);
+        let (changes, cursor) =
+            self.sessions.changes_since(cx.store, session, generation, cursor, limit).map_err(read_error)?;
+        let changes = changes.into_iter().map(|change| (key_view(change.now), change.deleted));
+        Ok(Reply::Changes(changes.collect(), cursor))
     }
 
     pub(super) fn list_sessions(&self, caller: &Caller, filter: &SessionFilter) -> Reply {
@@ -290,6 +321,10 @@ fn may_see(caller: &Caller, app: &str) -> bool {
     }
 }
 
+fn key_view(key: KeyInfo) -> KeyView {
+    KeyView { key: key.key, time: key.time, device: key.device, size: key.size }
+}
+
 fn ended(name: &str, reason: &str) -> CommandError {
     let reason = clean(reason);
     let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
@@ -300,6 +335,7 @@ fn read_error(error: ReadError) -> Fail {
     match error {
         ReadError::Store(error) => Fail::Store(error),
         ReadError::NotFound => CommandError::new(ErrorKind::NotFound, "there is no such session").into(),
+        ReadError::StartOver => CommandError::new(ErrorKind::CursorExpired, error.to_string()).into(),
         ReadError::Ended => CommandError::new(ErrorKind::SessionEnded, "the session is over").into(),
         ReadError::Locked => CommandError::new(ErrorKind::Locked, "the key for this value has not arrived yet").into(),
     }

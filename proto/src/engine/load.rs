@@ -49,6 +49,7 @@ impl Engine {
         let journals = Journals::load(cx.store)?;
         let index_key = load_index_key(&config, cx)?;
         let sessions = Sessions::load(cx.store, &index_key, &keyring)?;
+        sessions.number_entries(cx.store)?;
         let mut engine = Self {
             config,
             local,

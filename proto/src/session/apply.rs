@@ -161,6 +161,9 @@ impl Sessions {
             self.index.put_entry(store, &name, &entry)?;
         }
         note_covered(store, &name, &applied)?;
+        if applied.changed {
+            self.note_change(store, &name, &entry)?;
+        }
         let change = self.summarize(header, content, &entry, &applied);
         self.write_summary(store, header.session)?;
         Ok(change)

@@ -48,6 +48,11 @@ impl Index {
         Self { prf: index_key.clone(), cipher: derived("index rows"), nonces: derived("index nonces") }
     }
 
+    /// What rows are named by; other MACs under it have labels of their own.
+    pub(super) fn prf(&self) -> &Secret {
+        &self.prf
+    }
+
     /// Names the row of a key: its session, and a PRF of (session, space, key).
     pub(super) fn name(&self, session: SessionId, space: Space, key: &[u8]) -> EntryKey {
         let prf = key::mac(&self.prf, "index", &[session.as_bytes(), &[space.code()], key]);
@@ -137,6 +142,13 @@ pub(super) fn rows(
 /// The first key behind `key`.
 pub(super) fn after(key: &[u8]) -> Vec<u8> {
     [key, &[0]].concat()
+}
+
+/// The session of an entry's row, and the PRF behind it.
+pub(super) fn place_of(name: &EntryKey) -> (SessionId, &[u8]) {
+    let mut session = [0; SessionId::LEN];
+    session.copy_from_slice(&name[..SessionId::LEN]);
+    (SessionId(session), &name[SessionId::LEN..])
 }
 
 fn place(table: Table, name: &[u8]) -> Vec<u8> {

@@ -12,6 +12,7 @@
 //! (their author was revoked), [`Sessions::clear`] and apply anew those that still do.
 
 pub mod apply;
+pub mod changes;
 pub mod compact;
 pub mod content;
 mod index;
@@ -26,6 +27,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use apply::Change;
+pub use changes::Changed;
 pub use content::{Content, OpenError, Seen, Space, Write};
 pub use limit::LimitError;
 pub use read::{Exported, KeyInfo, ReadError, Value};
@@ -114,7 +116,8 @@ impl Sessions {
         Ok(Self { index, account, summaries, unreadable: 0, update_needed: false, swept: Vec::new() })
     }
 
-    /// Forgets everything, in memory and in the store, but the operations themselves.
+    /// Forgets everything, in memory and in the store, but the operations themselves. Cursors that were given out no longer
+    /// hold.
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -122,6 +125,7 @@ impl Sessions {
         for table in [Table::Entries, Table::Sessions, Table::Waiting, Table::Covered] {
             store.clear(table)?;
         }
+        Self::begin_history(store)?;
         self.summaries.clear();
         self.swept.clear();
         (self.unreadable, self.update_needed) = (0, false);

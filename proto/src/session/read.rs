@@ -22,6 +22,9 @@ pub enum ReadError {
     /// The content of a live operation, or the key to it, is not on this device (yet).
     #[error("the content or the key to it is not on this device; connect it to another device of the account")]
     Locked,
+    /// A cursor of another session, another device, or a history that is gone.
+    #[error("this cursor no longer holds; begin anew with an empty one, and forget the keys that do not come with it")]
+    StartOver,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -169,7 +169,7 @@ impl World {
     /// The values of a key that a device can read.
     pub fn values(&mut self, device: usize, session: SessionId, key: &[u8]) -> BTreeSet<Vec<u8>> {
         match self.ask(device, Command::Get { session, key: key.to_vec() }) {
-            Some(Ok(Reply::Values(values))) => values.into_iter().filter_map(|value| value.bytes).collect(),
+            Some(Ok(Reply::Values(values, _))) => values.into_iter().filter_map(|value| value.bytes).collect(),
             _ => BTreeSet::new(),
         }
     }
@@ -184,8 +184,8 @@ impl World {
         let value = if delete { None } else { Some(self.model.value()) };
         let write = Write { session, key: key.to_vec(), value: value.clone(), author, covers, unsure: false };
         let command = match value {
-            Some(value) => Command::Put { session, key: key.to_vec(), value },
-            None => Command::Delete { session, key: key.to_vec() },
+            Some(value) => Command::Put { session, key: key.to_vec(), value, only_if: None },
+            None => Command::Delete { session, key: key.to_vec(), only_if: None },
         };
         self.command(at, command, Purpose::Write(write));
     }

@@ -42,6 +42,7 @@ async fn one(ctx: &Ctx<'_>, bus: &Bus, session: &SessionProxy<'_>, key: &str) ->
     if ctx.out.json {
         let mut entry = entry(ctx, bus, key, &value, meta.take("Time"), &meta.take::<String>("Device")).await?;
         entry.insert("conflicts".to_owned(), others.into());
+        entry.insert("version".to_owned(), meta.take::<String>("Version").into());
         return ctx.out.json(&Value::from(entry));
     }
     ctx.out.raw(&value)?;

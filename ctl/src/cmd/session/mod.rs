@@ -1,5 +1,6 @@
 //! `kinctl session`: the verbs on one session, a file each.
 
+mod changes;
 mod end;
 mod get;
 mod ls;
@@ -14,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::Ctx;
 use crate::error::Failure;
+use crate::proxy::Options;
 
 /// Make, read, write, watch and end a session
 ///
@@ -31,6 +33,7 @@ enum Verb {
     Get(get::Args),
     Ls(ls::Args),
     Rm(rm::Args),
+    Changes(changes::Args),
     Watch(watch::Args),
     End(end::Args),
 }
@@ -42,6 +45,7 @@ pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
         Verb::Get(args) => get::run(ctx, args).await,
         Verb::Ls(args) => ls::run(ctx, args).await,
         Verb::Rm(args) => rm::run(ctx, args).await,
+        Verb::Changes(args) => changes::run(ctx, args).await,
         Verb::Watch(args) => watch::run(ctx, args).await,
         Verb::End(args) => end::run(ctx, args).await,
     }
@@ -50,6 +54,11 @@ pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
 /// `{"done": true}` with `--json`; else nothing, since there is nothing to say.
 fn done(ctx: &Ctx<'_>) -> Result<(), Failure> {
     if ctx.out.json { ctx.out.json(&json!({"done": true})) } else { Ok(()) }
+}
+
+/// The options of a write: its condition, if there is one.
+fn condition(version: Option<&str>) -> Options<'_> {
+    version.map(|version| ("if-version", version.into())).into_iter().collect()
 }
 
 /// Puts `value` into `object`: as "value" if it is text, else as "value_base64".

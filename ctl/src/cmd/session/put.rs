@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use super::super::Ctx;
 use crate::error::Failure;
-use crate::proxy::Options;
 use crate::resolve;
 
 /// As much as is read, before the daemon says that it is too large: more than it takes, and less than a D-Bus
@@ -25,13 +24,16 @@ pub(crate) struct Args {
     /// Read the value from a file
     #[arg(long, value_name = "FILE", conflicts_with = "value")]
     file: Option<PathBuf>,
+    /// Write only if the entry is still of this version, as get --json told; empty: only if there is none
+    #[arg(long, value_name = "VERSION")]
+    if_version: Option<String>,
 }
 
 pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
     let value = value(&args)?;
     let bus = ctx.bus().await?;
     let (_, path) = resolve::session(&bus, &args.session).await?;
-    bus.session(&path).await?.put(&args.key, &value, &Options::new()).await?;
+    bus.session(&path).await?.put(&args.key, &value, &super::condition(args.if_version.as_deref())).await?;
     super::done(ctx)
 }
 

@@ -2,7 +2,6 @@
 
 use super::super::Ctx;
 use crate::error::Failure;
-use crate::proxy::Options;
 use crate::resolve;
 
 /// Delete an entry, on every device
@@ -12,11 +11,14 @@ pub(crate) struct Args {
     session: String,
     /// The key
     key: String,
+    /// Delete only if the entry is still of this version, as get --json told
+    #[arg(long, value_name = "VERSION")]
+    if_version: Option<String>,
 }
 
 pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
     let bus = ctx.bus().await?;
     let (_, path) = resolve::session(&bus, &args.session).await?;
-    bus.session(&path).await?.delete(&args.key, &Options::new()).await?;
+    bus.session(&path).await?.delete(&args.key, &super::condition(args.if_version.as_deref())).await?;
     super::done(ctx)
 }

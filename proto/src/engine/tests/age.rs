@@ -67,7 +67,7 @@ fn a_slow_clock_writes_behind_and_a_fast_one_is_not_followed() {
     let mut lab = Lab::account(34, 2);
     let session = lab.session(0);
     let time = |lab: &mut Lab, at, key: &str| match lab.order(at, Command::Get { session, key: key.into() }) {
-        Ok(Reply::Values(values)) => values[0].time,
+        Ok(Reply::Values(values, _)) => values[0].time,
         other => panic!("{other:?}"),
     };
     let now = lab.now.wall;

@@ -1,6 +1,7 @@
 //! Clients of one device, and strangers on its linking socket.
 
 use super::*;
+use crate::engine::command::Seen;
 use crate::engine::error::ErrorKind;
 use crate::engine::view::PairingState;
 
@@ -43,6 +44,13 @@ fn a_sandboxed_app_reaches_its_own_sessions_only() {
     for (caller, command, kind) in [
         (app("other"), get.clone(), ErrorKind::NotFound),
         (app(""), get, ErrorKind::NotFound),
+        (app("other"), Command::Changes { session, cursor: None, limit: 9 }, ErrorKind::NotFound),
+        (
+            // Not even whether there is such a key.
+            app("other"),
+            Command::Put { session, key: b"k".to_vec(), value: vec![], only_if: Some(Seen::Absent) },
+            ErrorKind::NotFound,
+        ),
         (app("app"), Command::Revoke { devices, reason: String::new() }, ErrorKind::NotAllowed),
         (app("app"), Command::Erase, ErrorKind::NotAllowed),
         (

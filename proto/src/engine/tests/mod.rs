@@ -3,6 +3,7 @@
 mod age;
 mod callers;
 mod cheats;
+mod conditions;
 mod floods;
 mod revoked;
 mod showers;
@@ -320,13 +321,13 @@ impl Lab {
     }
 
     fn put(&mut self, at: usize, session: SessionId, key: &str, value: &[u8]) -> Result<Reply, CommandError> {
-        self.order(at, Command::Put { session, key: key.as_bytes().to_vec(), value: value.to_vec() })
+        self.order(at, Command::Put { session, key: key.as_bytes().to_vec(), value: value.to_vec(), only_if: None })
     }
 
     /// What a device reads; `None` if it cannot.
     fn read(&mut self, at: usize, session: SessionId, key: &str) -> Option<Vec<u8>> {
         match self.order(at, Command::Get { session, key: key.as_bytes().to_vec() }) {
-            Ok(Reply::Values(values)) => values.into_iter().next().and_then(|value| value.bytes),
+            Ok(Reply::Values(values, _)) => values.into_iter().next().and_then(|value| value.bytes),
             _ => None,
         }
     }

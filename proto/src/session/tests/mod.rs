@@ -1,5 +1,6 @@
 //! Devices with journals and sessions, joined by hand.
 
+mod changes;
 mod compaction;
 mod random;
 mod stories;
@@ -47,8 +48,9 @@ impl Device {
     }
 
     fn with_keys(who: usize, keyring: Keyring) -> Self {
-        let store = MemoryStore::new();
+        let mut store = MemoryStore::new();
         let sessions = Sessions::load(&store, &index_key(), &keyring).unwrap();
+        sessions.number_entries(&mut store).unwrap();
         let rng = ChaCha20Rng::seed_from_u64(who as u64);
         Self { who, generation: 1, store, journals: Journals::default(), sessions, keyring, rng }
     }

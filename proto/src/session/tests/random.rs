@@ -6,7 +6,7 @@ use proptest::sample::Index;
 use super::*;
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     /// A device puts, or deletes without a value.
     Entry { device: Index, session: usize, key: usize, value: Option<u8>, time: u64, epoch: usize },
     /// A device makes a session, perhaps one that others made too.
@@ -19,7 +19,7 @@ enum Step {
     Rollback { device: Index },
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     let device = any::<Index>;
     let session = 0usize..2;
     prop_oneof![
@@ -33,7 +33,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Runs `steps` on `count` devices; returns them with all operations, in the order in which they were written.
-fn run(count: usize, steps: &[Step]) -> (Vec<Device>, Vec<Operation>) {
+pub(super) fn run(count: usize, steps: &[Step]) -> (Vec<Device>, Vec<Operation>) {
     let mut devices: Vec<Device> = (0..count).map(Device::new).collect();
     let mut written = vec![devices[0].create(session(0), "app", "first")];
     for step in steps {
@@ -60,7 +60,7 @@ fn run(count: usize, steps: &[Step]) -> (Vec<Device>, Vec<Operation>) {
     (devices, written)
 }
 
-fn session(n: usize) -> SessionId {
+pub(super) fn session(n: usize) -> SessionId {
     SessionId([u8::try_from(n).unwrap(); 16])
 }
 
