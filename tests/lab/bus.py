@@ -4,6 +4,7 @@ import time
 from contextlib import contextmanager
 
 from jeepney import DBusAddress, HeaderFields, MessageType, new_method_call
+from jeepney.wrappers import new_error, new_method_return
 from jeepney.io.blocking import DBusConnectionBase, prep_socket
 
 NAME = "org.kinlink.Kinlink1"
@@ -45,6 +46,9 @@ class Client:
         self.connection = DBusConnectionBase(prep_socket(socket))
         self.peer = peer
         self.signals = []
+        # What is done with each signal beside, and the object that answers calls: see `provide`.
+        self.on_signal = lambda signal: None
+        self.object = None
         if not peer:
             bus = DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
             self._call(new_method_call(bus, "Hello"))
@@ -59,6 +63,26 @@ class Client:
         address = DBusAddress(path, NAME, interface)
         body = self._call(new_method_call(address, method, signature or None, args))
         return body[0] if len(body) == 1 else body
+
+    def exchange(self, path, interface, method, signature="", args=()):
+        """Calls a method; the whole reply."""
+        return self._exchange(new_method_call(DBusAddress(path, NAME, interface), method, signature or None, args))
+
+    @staticmethod
+    def signature(message):
+        return message.header.fields.get(HeaderFields.signature, "")
+
+    def pump(self, seconds):
+        """Takes in what comes within a while."""
+        try:
+            self._receive(time.monotonic() + seconds, "")
+        except AssertionError:
+            pass
+
+    def provide(self, path, answer):
+        """From now on calls of the object at `path` are answered: `answer(interface, method, signature, values)` gives a
+        signature and values, or raises Refused."""
+        self.object = (path, answer)
 
     def manager(self, method, signature="a{sv}", *args):
         return self.call(ROOT, "Manager", method, signature, *(args or ({},)))
@@ -100,6 +124,9 @@ class Client:
         return self.signal(f"{path} {name} = {value}", says)
 
     def _call(self, message):
+        return self._exchange(message).body
+
+    def _exchange(self, message):
         if self.peer:
             # There is no bus that would know names.
             del message.header.fields[HeaderFields.destination]
@@ -112,7 +139,7 @@ class Client:
                 continue
             if reply.header.message_type == MessageType.error:
                 raise Refused(reply.header.fields[HeaderFields.error_name], *reply.body[:1])
-            return reply.body
+            return reply
 
     def _receive(self, deadline, otherwise):
         try:
@@ -121,7 +148,24 @@ class Client:
             raise AssertionError(otherwise) from None
         if message.header.message_type == MessageType.signal:
             self.signals.append(Signal(message))
+            self.on_signal(self.signals[-1])
+        if message.header.message_type == MessageType.method_call:
+            self._answer(message)
         return message
+
+    def _answer(self, call):
+        fields = call.header.fields
+        path, answer = self.object or (None, None)
+        try:
+            if fields[HeaderFields.path] != path:
+                raise Refused("org.freedesktop.DBus.Error.UnknownObject", "there is no such object")
+            member, interface = fields[HeaderFields.member], fields.get(HeaderFields.interface)
+            reply = new_method_return(call, *answer(interface, member, self.signature(call), call.body))
+        except Refused as refusal:
+            reply = new_error(call, refusal.name, "s", (refusal.text,))
+        if self.peer:
+            reply.header.fields.pop(HeaderFields.destination, None)
+        self.connection.sock.sendall(reply.serialise(serial=next(self.connection.outgoing_serial)))
 
 
 @contextmanager

@@ -44,9 +44,62 @@ fn on_session_bus(name: &str, socket: &Path) -> Host {
     host
 }
 
-fn client(kind: &str, anna: &Path, bert: &Path) {
-    let told = lab::succeed(&mut lab::script("client.py", &[kind, anna.to_str().unwrap(), bert.to_str().unwrap()]));
+fn told_all(told: &str) {
     assert_eq!(told.lines().filter(|line| line.starts_with("ok: ")).count(), STEPS, "{told}");
+}
+
+/// Two devices, each with a daemon on a session bus of its own, for a script of `tests/lab`.
+fn on_two_buses(script: &str, kind: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| dir.path().join(name));
+    let _buses = [session_bus(&a), session_bus(&b)];
+    let _hosts = [on_session_bus("anna", &a), on_session_bus("bert", &b)];
+    lab::succeed(&mut lab::script(script, &[kind, a.to_str().unwrap(), b.to_str().unwrap()]))
+}
+
+/// Every method, property and signal of `proto/dbus/*.xml`, with one client; the script names what was not used.
+fn covers(tool: &str, program: &str) {
+    if lab::have(&["dbus-daemon", lab::PYTHON, program]) {
+        let told = on_two_buses("coverage.py", tool);
+        assert!(told.contains(&format!("ok: {tool} used ")), "{told}");
+    }
+}
+
+#[test]
+fn jeepney_uses_every_member_of_the_contract() {
+    covers("jeepney", lab::PYTHON);
+}
+
+#[test]
+fn busctl_uses_every_member_of_the_contract() {
+    covers("busctl", "busctl");
+}
+
+#[test]
+fn gdbus_uses_every_member_of_the_contract() {
+    covers("gdbus", "gdbus");
+}
+
+/// What `agents.py` tells of.
+fn agents_asked(told: &str) {
+    assert_eq!(told.lines().filter(|line| line.starts_with("ok: ")).count(), 4, "{told}");
+}
+
+#[test]
+fn agents_are_asked_about_their_own_pairings_on_session_buses() {
+    if lab::have(&["dbus-daemon", lab::PYTHON]) {
+        agents_asked(&on_two_buses("agents.py", "bus"));
+    }
+}
+
+#[test]
+fn agents_are_asked_about_their_own_pairings_on_private_sockets() {
+    if lab::have(&[lab::PYTHON]) {
+        let (anna, bert) = (Host::new("anna"), Host::new("bert"));
+        let (a, b) = (anna.socket(), bert.socket());
+        let sockets = ["peer", a.to_str().unwrap(), b.to_str().unwrap()];
+        agents_asked(&lab::succeed(&mut lab::script("agents.py", &sockets)));
+    }
 }
 
 #[test]
@@ -54,11 +107,7 @@ fn a_foreign_client_links_two_devices_on_their_session_buses() {
     if !lab::have(&["dbus-daemon", lab::PYTHON]) {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
-    let [a, b] = ["a", "b"].map(|name| dir.path().join(name));
-    let _buses = [session_bus(&a), session_bus(&b)];
-    let _hosts = [on_session_bus("anna", &a), on_session_bus("bert", &b)];
-    client("bus", &a, &b);
+    told_all(&on_two_buses("client.py", "bus"));
 }
 
 #[test]
@@ -67,5 +116,7 @@ fn a_foreign_client_links_two_devices_on_their_private_sockets() {
         return;
     }
     let (anna, bert) = (Host::new("anna"), Host::new("bert"));
-    client("peer", &anna.socket(), &bert.socket());
+    let (a, b) = (anna.socket(), bert.socket());
+    let sockets = ["peer", a.to_str().unwrap(), b.to_str().unwrap()];
+    told_all(&lab::succeed(&mut lab::script("client.py", &sockets)));
 }
