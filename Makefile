@@ -8,7 +8,7 @@ DESTDIR ?=
 # Where `install` takes the programs from.
 BUILT ?= target/release
 
-.PHONY: all build install demo test sim setup lint fmt
+.PHONY: all build install demo test sim setup docs lint fmt
 
 all: build
 
@@ -50,6 +50,10 @@ test: setup
 sim:
 	$(CARGO) build -p kinlink-tests --bin sim
 	target/debug/sim --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
+
+# The reference of the D-Bus interfaces, from proto/dbus/*.xml.
+docs:
+	python3 docs/dbus/generate
 
 lint:
 	$(CARGO) fmt --all --check
