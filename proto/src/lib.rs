@@ -13,6 +13,7 @@
 //! `PROTOCOL.md` gives the bytes; the names here are the same.
 
 pub mod dbus;
+pub mod discovery;
 pub mod engine;
 pub mod id;
 pub mod journal;

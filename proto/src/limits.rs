@@ -122,3 +122,13 @@ pub const REPORT_QUIET: Duration = Duration::from_secs(2);
 
 /// Our own clock follows a peer's no further ahead than this.
 pub const CLOCK_AHEAD: Duration = Duration::from_secs(600);
+
+/// Tries in a second to open what was announced on the local network: a few milliseconds. A household's devices announce
+/// themselves three times an hour.
+pub const OPENINGS: usize = 4096;
+/// Announcements remembered so as not to listen to the same again soon: of all devices that an account may have.
+pub const SIGHTINGS: usize = 64;
+/// How long an announcement that is repeated says nothing new.
+pub const SIGHTING_AGAIN: Duration = Duration::from_secs(10);
+/// How often names and sealed texts of announcements are drawn anew, so that nobody recognises them later.
+pub const REDRAW: Duration = Duration::from_secs(3600);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::command::{Caller, CallerId, Command, CommandId, PairingId, Reply};
 use super::error::CommandError;
 use super::view::{PairingView, RevokedBy, View};
+use crate::discovery::{Key, Keys};
 use crate::id::{DeviceId, JournalId, SessionId};
 use crate::wire::address::Address;
 use crate::wire::frame::{CloseCode, Frame};
@@ -99,6 +100,13 @@ pub enum Input {
         /// Where, best first.
         addresses: Vec<Address>,
     },
+    /// A device announced on the local network where it is, under a key that was told with [`Output::Discover`].
+    Heard {
+        /// Which.
+        device: DeviceId,
+        /// Where, best first; link-local ones with the interface that they were heard on.
+        addresses: Vec<Address>,
+    },
     /// The deadline of [`Output::Wait`] has passed.
     Tick,
 }
@@ -161,9 +169,15 @@ pub enum Output {
         addresses: Vec<Address>,
         /// Whether addresses beyond this network are allowed.
         anywhere: bool,
+        /// What the shower announces itself under on the local network: it is looked for there, too.
+        key: Key,
     },
-    /// Close the linking socket.
+    /// Announce the linking socket on the local network under this key, until [`Output::CloseLinking`].
+    AnnounceLinking(Key),
+    /// Close the linking socket, and announce it no more.
     CloseLinking,
+    /// Announce this device on the local network and look for others there, with these keys from now on; or do neither.
+    Discover(Option<Keys>),
     /// The keys that may connect on `kinlink/1` from now on: linked ones, and those that were revoked.
     Admit(Vec<DeviceId>),
     /// The keys here are void: replace the store key, seal the identity under the new one, and load the engine anew.

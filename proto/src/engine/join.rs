@@ -7,6 +7,7 @@ use super::local::Pending;
 use super::refusals::joining_error;
 use super::view::{Direction, PairingState, PairingView};
 use super::{Cx, Engine, Fail, refuse};
+use crate::discovery::Key;
 use crate::limits;
 use crate::link::{AcceptParams, Joiner, JoinerStage, Message, OfferView};
 use crate::names::clean;
@@ -58,11 +59,9 @@ impl Engine {
     ) -> Result<Reply, Fail> {
         self.may_join()?;
         let (shower, addresses) = (challenge.shower, challenge.terms.addresses.clone());
-        if addresses.iter().all(|address| address.socket().is_none()) {
-            return refuse(ErrorKind::Unreachable, "the challenge names no address that this version can reach");
-        }
         // Both sides must allow it: the challenge alone comes from whoever made it.
         let anywhere = anywhere && challenge.terms.anywhere;
+        let key = Key::of_challenge(&challenge);
         let joiner = match Joiner::start(challenge, self.device()) {
             Ok(joiner) => joiner,
             Err(error) => return refuse(ErrorKind::BadChallenge, error.to_string()),
@@ -84,7 +83,7 @@ impl Engine {
             error: None,
             answer_by: None,
         });
-        self.outputs.push_back(Output::DialLink { pairing, shower, addresses, anywhere });
+        self.outputs.push_back(Output::DialLink { pairing, shower, addresses, anywhere, key });
         Ok(Reply::Joining(pairing))
     }
 

@@ -66,6 +66,7 @@ impl Engine {
             pairings: 0,
             addresses: Vec::new(),
             report_due: None,
+            discovery: super::discovery::Told::default(),
             counted: cx.now.mono,
             changed: Changed { view: true, ..Changed::default() },
             view: Arc::new(View::default()),

@@ -20,6 +20,7 @@ mod age;
 mod complete;
 mod conn;
 mod devices;
+mod discovery;
 mod dispatch;
 mod entries;
 mod epochs;
@@ -105,6 +106,8 @@ pub struct Engine {
     /// Where this device can be reached, as the shell says.
     addresses: Vec<Address>,
     report_due: Option<Mono>,
+    /// What the shell was last told to announce and recognise.
+    discovery: discovery::Told,
     /// Up to when running time was counted.
     counted: Mono,
     /// What changed since the last settle.
@@ -197,6 +200,7 @@ impl Engine {
             Input::LinkDialFailed { pairing, code, reason } => self.link_dial_failed(pairing, code, &reason),
             Input::Addresses(addresses) => self.addressed(addresses),
             Input::Found { device, addresses } => self.found(cx, device, &addresses)?,
+            Input::Heard { device, addresses } => self.heard(cx.now.mono, device, addresses),
             Input::Tick => self.tick(cx)?,
         }
         Ok(())
@@ -220,6 +224,7 @@ impl Engine {
             self.report_soon(cx.now.mono);
         }
         if changed.view {
+            self.discover();
             self.publish();
         }
         Ok(())

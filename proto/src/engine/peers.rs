@@ -17,6 +17,8 @@ pub(super) struct Peer {
     /// Where it was reached or said it can be, best first.
     pub(super) addresses: Vec<Address>,
     pub(super) last_seen: Wall,
+    /// Not stored: where it announced itself on the local network. Tried beside `addresses`, and remembered if it worked.
+    pub(super) heard: Heard,
     /// Not stored: whether it is being dialled.
     dialling: bool,
     /// Not stored: dials and connections that led to nothing since the last hello.
@@ -27,6 +29,36 @@ pub(super) struct Peer {
     pub(super) claimed: bool,
     /// Not stored: when to dial next.
     redial: Option<Mono>,
+}
+
+/// What a device last announced on the local network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Heard {
+    pub(super) addresses: Vec<Address>,
+    pub(super) at: Option<Mono>,
+    /// It was not dialled there yet.
+    pub(super) fresh: bool,
+}
+
+impl Peer {
+    /// Where to dial: what was heard and what is remembered take turns, so that neither keeps the other waiting.
+    fn dialled_at(&self) -> Vec<Address> {
+        let (heard, known) = (&self.heard.addresses, &self.addresses);
+        let mut all: Vec<Address> = Vec::new();
+        for at in 0..heard.len().max(known.len()) {
+            let pair = heard.get(at).into_iter().chain(known.get(at));
+            pair.for_each(|address| {
+                if !all.contains(address) {
+                    all.push(address.clone())
+                }
+            });
+        }
+        all
+    }
+
+    fn is_dialable(&self) -> bool {
+        !self.addresses.is_empty() || !self.heard.addresses.is_empty()
+    }
 }
 
 impl Encode for Peer {
@@ -84,9 +116,10 @@ impl Engine {
         told: &[Address],
     ) -> Result<(), StoreError> {
         let peer = self.peers.entry(device).or_default();
-        let mut addresses: Vec<Address> = worked.into_iter().cloned().collect();
+        let mut addresses: Vec<Address> =
+            worked.into_iter().filter(|address| address.is_worth_keeping()).cloned().collect();
         for address in told.iter().chain(&peer.addresses) {
-            if !addresses.contains(address) {
+            if !addresses.contains(address) && address.is_worth_keeping() {
                 addresses.push(address.clone());
             }
         }
@@ -113,7 +146,7 @@ impl Engine {
         self.redial(now);
     }
 
-    fn wanted_peers(&self) -> Vec<DeviceId> {
+    pub(super) fn wanted_peers(&self) -> Vec<DeviceId> {
         if let Some(pending) = &self.local.pending {
             // While the pairing itself is under way, its own connection brings the answer.
             let active = self.join.as_ref().is_some_and(super::join::Join::is_active);
@@ -150,12 +183,13 @@ impl Engine {
             }
             let Some(peer) = self.peers.get_mut(&device) else { continue };
             let due = peer.redial.is_some_and(|due| due <= now);
-            if !due || peer.dialling || peer.addresses.is_empty() {
+            if !due || peer.dialling || !peer.is_dialable() {
                 continue;
             }
             peer.dialling = true;
+            peer.heard.fresh = false;
             peer.redial = None;
-            self.outputs.push_back(Output::Dial { device, addresses: peer.addresses.clone() });
+            self.outputs.push_back(Output::Dial { device, addresses: peer.dialled_at() });
         }
     }
 
@@ -163,7 +197,7 @@ impl Engine {
         let waiting = self.wanted_peers().into_iter().filter(|device| self.conn_of(*device).is_none());
         waiting
             .filter_map(|device| self.peers.get(&device))
-            .filter(|peer| !peer.dialling && !peer.addresses.is_empty())
+            .filter(|peer| !peer.dialling && peer.is_dialable())
             .filter_map(|peer| peer.redial)
             .min()
     }
@@ -173,13 +207,19 @@ impl Engine {
         let peer = self.peers.entry(device).or_default();
         peer.dialling = false;
         peer.failures = peer.failures.saturating_add(1);
-        peer.redial = Some(now.after(back_off(peer.failures)));
+        peer.redial = Some(if peer.heard.fresh { now } else { now.after(back_off(peer.failures)) });
     }
 
     /// A connection stands. Whether it leads to anything is not known before the peer's hello.
     pub(super) fn dial_succeeded(&mut self, device: DeviceId) {
         let peer = self.peers.entry(device).or_default();
         (peer.dialling, peer.redial) = (false, None);
+    }
+
+    /// It is known better where a device is than when it was last dialled.
+    pub(super) fn dial_at_once(&mut self, now: Mono, device: DeviceId) {
+        self.peers.entry(device).or_default().redial = Some(now);
+        self.redial(now);
     }
 
     /// A connection ended: dial again soon.

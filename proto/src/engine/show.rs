@@ -8,6 +8,7 @@ use super::io::{ConnId, Event, Output};
 use super::refusals::pairing_error;
 use super::view::{Direction, PairingState, PairingView};
 use super::{Cx, Engine, Fail, refuse};
+use crate::discovery::Key;
 use crate::id::{ChallengeId, DeviceId};
 use crate::limits;
 use crate::link::message::{Claim, Linked};
@@ -87,6 +88,7 @@ impl Engine {
             text: challenge.to_text(),
             expires,
         };
+        self.outputs.push_back(Output::AnnounceLinking(Key::of_challenge(&challenge)));
         let shower = Shower::open(challenge, cx.now.mono, timeout);
         self.show =
             Some(Show { id: PairingId(self.pairings), owner, shower, genesis, expires, linked: None, lingers: None });

@@ -38,6 +38,18 @@ impl Address {
             Self::Other { .. } => None,
         }
     }
+
+    /// Whether this can be dialled at another time, from another place: not if it names no host, several hosts, or one
+    /// host only together with an interface. What this version does not know is kept for those that do.
+    #[must_use]
+    pub fn is_worth_keeping(&self) -> bool {
+        let Self::Socket(at) = self else { return true };
+        let one = match at.ip() {
+            IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast(),
+            IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_unicast_link_local(),
+        };
+        one && at.port() != 0
+    }
 }
 
 impl From<SocketAddr> for Address {

@@ -533,6 +533,8 @@ impl World {
             Output::CloseLinking => {
                 self.linking.remove(&device);
             }
+            // Who is where is told with `Found`.
+            Output::AnnounceLinking(_) | Output::Discover(_) => {}
             Output::Admit(keys) => self.admitted[device] = keys.into_iter().collect(),
             Output::EraseKeys => {
                 let (now, crash) = (self.clock(device), self.rough && self.chance(30));
