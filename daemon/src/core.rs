@@ -58,6 +58,8 @@ pub struct Setup {
     pub platform: String,
     /// The UDP port to listen on; 0 takes the one of the last run, or a fresh one.
     pub port: u16,
+    /// Whether to search the local network.
+    pub discovery: bool,
 }
 
 /// Where the core's words go.
@@ -110,6 +112,7 @@ impl Core {
         let (net_tx, net_rx) = mpsc::channel(NET_EVENTS);
         let admission = Admission::new();
         let net = bind(&setup, port, &admission, &net_tx)?;
+        search(&setup, &net);
         setup.port = net.port();
         let run = RunId(key::random(&mut entropy()));
         let engine = load(&setup, run)?;
@@ -295,9 +298,11 @@ impl Core {
             Output::SendJournal { conn, journal, from, upto } => self.send_journal(conn, journal, from, upto),
             Output::Close { conn, code, linger } => self.net.close(conn.0, code, linger),
             Output::Dial { device, addresses } => self.net.dial(device, &addresses),
-            Output::DialLink { pairing, shower, addresses, anywhere } => {
-                self.net.dial_link(pairing.0, shower, &addresses, anywhere);
+            Output::DialLink { pairing, shower, addresses, anywhere, key } => {
+                self.net.dial_link(pairing.0, shower, &addresses, anywhere, key);
             }
+            Output::AnnounceLinking(key) => self.net.announce_linking(key),
+            Output::Discover(keys) => self.net.discover(keys),
             Output::CloseLinking => self.net.close_linking(),
             Output::Admit(devices) => self.admission.admit(devices),
             Output::EraseKeys => return ControlFlow::Break(self.erase_keys()),
@@ -347,6 +352,7 @@ impl Core {
         wipe(&mut self.setup)?;
         self.engine = load(&self.setup, self.run)?;
         self.net = self.rebind().await?;
+        search(&self.setup, &self.net);
         self.setup.port = self.net.port();
         self.remember_port()
     }
@@ -387,6 +393,7 @@ fn net_fact(event: NetEvent) -> Input {
         NetEvent::LinkDialFailed { pairing, code, reason } => {
             Input::LinkDialFailed { pairing: PairingId(pairing), code, reason }
         }
+        NetEvent::Heard { device, addresses } => Input::Heard { device, addresses },
         NetEvent::Addresses(addresses) => Input::Addresses(addresses),
     }
 }
@@ -450,6 +457,12 @@ fn bind(setup: &Setup, port: u16, admission: &Admission, events: &mpsc::Sender<N
             Ok(Net::bind(identity, 0, admission.clone(), events.clone())?)
         }
         other => Ok(other?),
+    }
+}
+
+fn search(setup: &Setup, net: &Net) {
+    if setup.discovery {
+        net.start_discovery();
     }
 }
 

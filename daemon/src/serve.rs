@@ -63,6 +63,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         name: options.name.unwrap_or_else(platform::host_name),
         platform: platform::platform(),
         port: options.port,
+        discovery: options.discovery,
     };
     let session = if options.session_bus { SessionBus::Default } else { SessionBus::No };
     let bus = BusOptions { private: Private::Path(runtime_dir.join(paths::BUS)), session };

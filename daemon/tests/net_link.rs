@@ -7,11 +7,19 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use kinlink_daemon::net::NetEvent;
+use kinlink_proto::discovery::Key;
+use kinlink_proto::id::AccountId;
+use kinlink_proto::key::Secret;
 use kinlink_proto::limits;
 use kinlink_proto::wire::frame::CloseCode;
 use net_support::{Device, frame, loopback};
 
 const PAIRING: u64 = 7;
+
+/// What the shower would be looked for under, if these devices searched the network.
+fn key() -> Key {
+    Key::of_epoch(&Secret([0; 32]), AccountId::NONE)
+}
 
 /// S with an open linking socket, and J; neither knows the other.
 fn strangers() -> (Device, Device, u16) {
@@ -27,7 +35,7 @@ fn open(device: &Device) -> u16 {
 
 /// S's and J's names for a linking connection that J made.
 async fn linked(s: &mut Device, j: &mut Device, port: u16) -> (u64, u64) {
-    j.net.dial_link(PAIRING, s.id, &[loopback(port)], false);
+    j.net.dial_link(PAIRING, s.id, &[loopback(port)], false, key());
     let NetEvent::LinkConnected { conn: at_j, peer, dialled, exporter: j_exporter, .. } = j.next().await else {
         panic!()
     };
@@ -64,7 +72,7 @@ async fn the_linking_socket_does_not_speak_sync() {
     s.admission.admit([j.id]);
     j.net.dial(s.id, &[loopback(port)]);
     assert!(matches!(j.next().await, NetEvent::DialFailed { .. }));
-    j.net.dial_link(PAIRING, s.id, &[s.address()], false);
+    j.net.dial_link(PAIRING, s.id, &[s.address()], false, key());
     assert!(matches!(j.next().await, NetEvent::LinkDialFailed { pairing: PAIRING, code: None, .. }));
 }
 
@@ -108,7 +116,7 @@ async fn a_shower_on_another_network_is_not_dialled() {
     let (s, mut j, _) = strangers();
     // RFC 1112 section 4: no network has such addresses.
     let elsewhere = "240.0.0.1:4".parse::<std::net::SocketAddr>().unwrap().into();
-    j.net.dial_link(PAIRING, s.id, &[elsewhere], false);
+    j.net.dial_link(PAIRING, s.id, &[elsewhere], false, key());
     let NetEvent::LinkDialFailed { pairing: PAIRING, code, reason } = j.next().await else { panic!() };
     assert_eq!(code, Some(CloseCode::NotOnLink));
     assert!(reason.contains("not on this network"), "{reason}");
@@ -117,6 +125,6 @@ async fn a_shower_on_another_network_is_not_dialled() {
 #[tokio::test]
 async fn another_device_at_the_address_is_not_the_shower() {
     let (_s, mut j, port) = strangers();
-    j.net.dial_link(PAIRING, j.id, &[loopback(port)], false);
+    j.net.dial_link(PAIRING, j.id, &[loopback(port)], false, key());
     assert!(matches!(j.next().await, NetEvent::LinkDialFailed { .. }));
 }

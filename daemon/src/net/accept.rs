@@ -1,6 +1,6 @@
 //! Who comes in: address validation, caps, the handshake, and a second look at the roster.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,7 +131,7 @@ async fn welcome(
         Refusal::Closed(code)
     };
     let peer = peer_of(&connection).ok_or_else(|| refuse(CloseCode::Protocol))?;
-    check_network(door, connection.remote_address().ip()).map_err(refuse)?;
+    check_network(door, connection.remote_address()).map_err(refuse)?;
     let control = within(limits::HELLO, connection.accept_bi()).await.map_err(|_| refuse(CloseCode::Protocol))??;
     let live =
         |protocol, permit| Live { protocol, dialled: false, endpoint, connection: connection.clone(), control, permit };
@@ -150,10 +150,10 @@ async fn welcome(
 }
 
 /// Whether this door is open to whoever comes from `source`.
-fn check_network(door: Door, source: IpAddr) -> Result<(), CloseCode> {
+fn check_network(door: Door, source: SocketAddr) -> Result<(), CloseCode> {
     let Door::Link { anywhere: false } = door else { return Ok(()) };
     let locals = interfaces::locals().map_err(|_| CloseCode::Internal)?;
-    if interfaces::on_link(&locals, source) { Ok(()) } else { Err(CloseCode::NotOnLink) }
+    if interfaces::is_near(&locals, source) { Ok(()) } else { Err(CloseCode::NotOnLink) }
 }
 
 async fn within<T>(limit: Duration, work: impl IntoFuture<Output = T>) -> Result<T, Refusal> {
@@ -168,8 +168,8 @@ mod tests {
 
     #[test]
     fn linking_is_for_this_network_unless_it_was_opened_to_all() {
-        let near = Ipv4Addr::LOCALHOST.into();
-        let far = Ipv4Addr::new(240, 0, 0, 1).into(); // RFC 1112 section 4: no network has such addresses.
+        let near = (Ipv4Addr::LOCALHOST, 4).into();
+        let far = (Ipv4Addr::new(240, 0, 0, 1), 4).into(); // RFC 1112 section 4: no network has such addresses.
         let lan = Door::Link { anywhere: false };
         assert_eq!(check_network(lan, near), Ok(()));
         assert_eq!(check_network(lan, far), Err(CloseCode::NotOnLink));

@@ -1,18 +1,22 @@
 //! Dialling: several addresses, one connection.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use kinlink_proto::limits;
 use kinlink_proto::wire::frame::CloseCode;
 use quinn::{ClientConfig, Connection, Endpoint};
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::quic;
 
 /// How long an address has before the next one is tried beside it (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(250);
+/// Addresses tried for one order: what a device can be remembered and announced at, and as much again.
+const ATTEMPTS: usize = 4 * limits::ADDRESSES;
 /// Not sent: a device is known by its key.
 const SERVER_NAME: &str = "kinlink";
 
@@ -43,30 +47,57 @@ impl From<quinn::ConnectionError> for DialError {
     }
 }
 
-/// Dials the addresses one after the other, without waiting long for each; the first that leads to the device wins,
-/// and the other attempts end.
+/// Addresses that may be found while those that are known are being dialled.
+pub(super) struct More<'a> {
+    found: &'a mut Receiver<SocketAddr>,
+    /// No more are waited for.
+    until: Instant,
+}
+
+impl<'a> More<'a> {
+    /// What comes within `limit`.
+    pub(super) fn within(limit: Duration, found: &'a mut Receiver<SocketAddr>) -> Self {
+        Self { found, until: Instant::now() + limit }
+    }
+
+    async fn next(more: &mut Option<Self>) -> Option<SocketAddr> {
+        let Some(Self { found, until }) = more else { return std::future::pending().await };
+        let next = timeout_at(*until, found.recv()).await.unwrap_or_default();
+        if next.is_none() {
+            *more = None;
+        }
+        next
+    }
+}
+
+/// Dials the addresses one after the other, without waiting long for each, and those that are found meanwhile; the first
+/// that leads to the device wins, and the other attempts end. `failure` says what it means if there is none.
 pub(super) async fn any(
     endpoint: &Endpoint,
     config: &ClientConfig,
     addresses: Vec<SocketAddr>,
+    mut more: Option<More<'_>>,
+    mut failure: DialError,
 ) -> Result<Connection, DialError> {
-    let mut queue = addresses.into_iter();
+    let mut tried = BTreeSet::new();
+    let mut queue = VecDeque::from(addresses);
     let mut attempts = JoinSet::new();
-    let mut failure = DialError::new(None, "no address of it is known");
     loop {
-        if let Some(address) = queue.next() {
-            attempts.spawn(one(endpoint.clone(), config.clone(), address));
-        } else if attempts.is_empty() {
+        if let Some(address) = queue.pop_front() {
+            if tried.len() < ATTEMPTS && tried.insert(address) {
+                attempts.spawn(one(endpoint.clone(), config.clone(), address));
+            }
+        } else if attempts.is_empty() && more.is_none() {
             return Err(failure);
         }
-        let more = !queue.as_slice().is_empty();
         tokio::select! {
             Some(attempt) = attempts.join_next() => match attempt {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(error)) => failure = failure.or(error),
                 Err(error) => failure = failure.or(DialError::new(None, error)),
             },
-            () = sleep(STAGGER), if more => {}
+            found = More::next(&mut more), if more.is_some() => queue.extend(found),
+            () = sleep(STAGGER), if !queue.is_empty() => {}
         }
     }
 }

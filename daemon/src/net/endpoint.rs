@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use kinlink_proto::discovery::{Key, Keys};
 use kinlink_proto::id::DeviceId;
 use kinlink_proto::key::Identity;
 use kinlink_proto::limits;
@@ -17,7 +18,8 @@ use tokio::time::timeout;
 use super::accept::{Door, Listening};
 use super::admission::Admission;
 use super::conn::{Live, Registry};
-use super::dial::{self, DialError};
+use super::dial::{self, DialError, More};
+use super::discover::Discovery;
 use super::event::NetEvent;
 use super::gate::Gate;
 use super::interfaces;
@@ -28,6 +30,8 @@ use super::tls::{self, Tls, TlsError, Trust};
 
 /// How long a linking peer has to acknowledge the last frame when linking closes.
 const LINK_LINGER: Duration = Duration::from_secs(2);
+/// How long a shower is looked for on the local network. It answers within a fifth of a second, and is asked four times.
+const SEARCH: Duration = Duration::from_secs(8);
 /// How long peers have to hear that this daemon stops: three probe time-outs of a connection that is just being made.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 /// Label of `X` in PROTOCOL.md section 2.
@@ -66,6 +70,9 @@ pub(super) struct Shared {
     syncing: Slot,
     /// The linking socket, while it is open.
     linking: Slot,
+    /// Unless this device keeps off the local network.
+    discovery: OnceLock<Discovery>,
+    device: DeviceId,
 }
 
 type Slot = Mutex<Option<Listening>>;
@@ -99,10 +106,33 @@ impl Net {
             gate: Gate::default(),
             syncing: Slot::default(),
             linking: Slot::default(),
+            discovery: OnceLock::new(),
+            device: identity.device(),
         });
         *locked(&shared.syncing) = Some(Listening::start(&shared, endpoint, shared.gate.clone(), Door::Sync));
         tokio::spawn(watch_addresses(Arc::downgrade(&shared), shared.links.clone()));
         Ok(Self(shared))
+    }
+
+    /// Searches the local network from now on, with what [`Net::discover`] says. To be called within a tokio runtime.
+    pub fn start_discovery(&self) {
+        let shared = &self.0;
+        shared.discovery.get_or_init(|| Discovery::start(shared.port, shared.events.clone(), shared.links.clone()));
+    }
+
+    /// Announces this device on the local network and looks for others with these keys from now on, or does neither.
+    pub fn discover(&self, keys: Option<Keys>) {
+        if let Some(discovery) = self.0.discovery.get() {
+            discovery.account(keys);
+        }
+    }
+
+    /// Announces the linking socket under this key, until it closes.
+    pub fn announce_linking(&self, key: Key) {
+        let Some(discovery) = self.0.discovery.get() else { return };
+        let endpoint = locked(&self.0.linking).as_ref().map(Listening::endpoint);
+        let port = endpoint.and_then(|endpoint| endpoint.local_addr().ok()).map(|at| at.port());
+        discovery.link(port.map(|port| (key, self.0.device, port)));
     }
 
     /// The UDP port of `kinlink/1`.
@@ -136,12 +166,13 @@ impl Net {
     }
 
     /// Dials the shower of a challenge from a socket of its own; `LinkConnected` or `LinkDialFailed` follows. Unless
-    /// `anywhere`, only addresses of this network are dialled.
-    pub fn dial_link(&self, pairing: u64, shower: DeviceId, addresses: &[Address], anywhere: bool) {
+    /// `anywhere`, only addresses of this network are dialled. The shower is also looked for on the local network, where
+    /// it announces itself under `key`.
+    pub fn dial_link(&self, pairing: u64, shower: DeviceId, addresses: &[Address], anywhere: bool, key: Key) {
         let shared = self.0.clone();
         let addresses = sockets(addresses);
         tokio::spawn(async move {
-            if let Err(DialError { code, reason }) = shared.dial_link(pairing, shower, addresses, anywhere).await {
+            if let Err(DialError { code, reason }) = shared.dial_link(pairing, shower, addresses, anywhere, key).await {
                 shared.tell(NetEvent::LinkDialFailed { pairing, code, reason }).await;
             }
         });
@@ -167,6 +198,9 @@ impl Net {
     /// Closes the linking socket. Peers that linking has not closed yet are closed with
     /// [`CloseCode::PairingClosed`], after what was sent to them has arrived.
     pub fn close_linking(&self) {
+        if let Some(discovery) = self.0.discovery.get() {
+            discovery.link(None);
+        }
         let Some(listening) = locked(&self.0.linking).take() else { return };
         listening.stop();
         self.0.registry.close_strangers(CloseCode::PairingClosed, LINK_LINGER);
@@ -200,6 +234,9 @@ impl Net {
         let mut endpoints = self.0.registry.endpoints();
         self.0.registry.close_all(CloseCode::ShuttingDown);
         self.close_linking();
+        if let Some(discovery) = self.0.discovery.get() {
+            discovery.stop().await;
+        }
         if let Some(listening) = locked(&self.0.syncing).take() {
             endpoints.push(listening.close(CloseCode::ShuttingDown));
         }
@@ -220,7 +257,8 @@ impl Shared {
         let config = quic::client(&self.tls, Protocol::Sync, device).map_err(internal)?;
         let endpoint = locked(&self.syncing).as_ref().map(Listening::endpoint);
         let endpoint = endpoint.ok_or_else(|| DialError::new(None, "the network is shut down"))?;
-        let connection = dial::any(&endpoint, &config, addresses).await?;
+        let unknown = DialError::new(None, "no address of it is known");
+        let connection = dial::any(&endpoint, &config, addresses, None, unknown).await?;
         if !self.admission.allows(&device) {
             quic::close(&connection, CloseCode::UnknownDevice);
             return Err(DialError::new(None, "it may no longer connect"));
@@ -237,21 +275,35 @@ impl Shared {
         shower: DeviceId,
         mut addresses: Vec<SocketAddr>,
         anywhere: bool,
+        key: Key,
     ) -> Result<(), DialError> {
-        if !anywhere {
+        let mut unknown = self.not_found();
+        if !anywhere && !addresses.is_empty() {
             let locals = interfaces::locals().map_err(internal)?;
-            addresses.retain(|address| interfaces::on_link(&locals, address.ip()));
+            addresses.retain(|address| interfaces::is_near(&locals, *address));
             if addresses.is_empty() {
-                return Err(not_on_link());
+                unknown = not_on_link();
             }
         }
         let socket = if anywhere { socket::open(0) } else { socket::open_link_local() };
         let endpoint = socket.and_then(|socket| endpoint(None, socket)).map_err(internal)?;
         let config = quic::client(&self.tls, Protocol::Link, shower).map_err(internal)?;
-        let connection = dial::any(&endpoint, &config, addresses).await?;
+        let mut search = self.discovery.get().map(|discovery| discovery.search(pairing, shower, key));
+        let more = search.as_mut().map(|search| More::within(SEARCH, &mut search.found));
+        let connection = dial::any(&endpoint, &config, addresses, more, unknown).await?;
+        drop(search);
         let control = connection.open_bi().await?;
         let live = Live { protocol: Protocol::Link, dialled: true, endpoint, connection, control, permit: None };
         self.link_connected(live, shower, Some(pairing)).map_err(internal)
+    }
+
+    /// What it means that a challenge names no address, and nobody was found.
+    fn not_found(&self) -> DialError {
+        let reason = match self.discovery.get() {
+            Some(_) => "it was not found on this network",
+            None => "the challenge names no address, and this device runs with --no-discovery",
+        };
+        DialError::new(None, reason)
     }
 
     /// Takes in a connection on `kinlink/1` of a key that may connect.
@@ -306,7 +358,7 @@ pub(super) fn peer_of(connection: &Connection) -> Option<DeviceId> {
 }
 
 fn sockets(addresses: &[Address]) -> Vec<SocketAddr> {
-    addresses.iter().filter_map(Address::socket).take(limits::ADDRESSES).collect()
+    addresses.iter().filter_map(Address::socket).take(2 * limits::ADDRESSES).collect()
 }
 
 fn internal(error: impl ToString) -> DialError {

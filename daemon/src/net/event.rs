@@ -69,6 +69,13 @@ pub enum NetEvent {
         /// What the network said, for people.
         reason: String,
     },
+    /// A device of the account announced on the local network where it is.
+    Heard {
+        /// Which.
+        device: DeviceId,
+        /// Where, best first: on this network all of them.
+        addresses: Vec<Address>,
+    },
     /// The addresses and port of this device, best first: at the start, and whenever they changed.
     Addresses(Vec<Address>),
 }

@@ -1,12 +1,13 @@
 //! The addresses of this machine, and what counts as its own network.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use kinlink_proto::limits;
 use kinlink_proto::wire::address::Address;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
-use nix::net::if_::InterfaceFlags;
+use nix::net::if_::{InterfaceFlags, if_nametoindex};
 use nix::sys::socket::SockaddrStorage;
 
 /// One address of an interface that is up, with its prefix.
@@ -15,6 +16,17 @@ pub(super) struct Local {
     ip: IpAddr,
     mask: IpAddr,
     loopback: bool,
+    /// Of the interface.
+    index: u32,
+}
+
+/// An interface on which others can be searched for: up, with a carrier, and neither a tunnel nor loopback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Interface {
+    pub(super) index: u32,
+    pub(super) name: String,
+    /// In ascending order.
+    pub(super) addresses: Vec<IpAddr>,
 }
 
 /// The addresses of this machine's broadcast and loopback interfaces. Point-to-point ones (tunnels, mobile data) are
@@ -26,10 +38,75 @@ pub(super) fn locals() -> io::Result<Vec<Local>> {
     Ok(getifaddrs()?.filter_map(|interface| local(&interface)).collect())
 }
 
-/// Whether `ip` is within a prefix of one of these.
-pub(super) fn on_link(locals: &[Local], ip: IpAddr) -> bool {
-    let ip = ip.to_canonical();
-    locals.iter().any(|local| local.contains(ip))
+/// The interfaces on which others can be searched for.
+///
+/// # Errors
+/// If the system does not say.
+pub(super) fn interfaces() -> io::Result<Vec<Interface>> {
+    let mut found: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+    for interface in getifaddrs()?.filter(|interface| is_searchable(interface.flags)) {
+        if let Some(ip) = interface.address.as_ref().and_then(ip) {
+            found.entry(interface.interface_name).or_default().push(ip);
+        }
+    }
+    let interface = |(name, mut addresses): (String, Vec<IpAddr>)| {
+        addresses.sort_unstable();
+        // One that is gone by now is left out.
+        let index = if_nametoindex(name.as_str()).ok()?;
+        Some(Interface { index, name, addresses })
+    };
+    Ok(found.into_iter().filter_map(interface).collect())
+}
+
+fn is_searchable(flags: InterfaceFlags) -> bool {
+    let must = InterfaceFlags::IFF_UP
+        | InterfaceFlags::IFF_RUNNING
+        | InterfaceFlags::IFF_BROADCAST
+        | InterfaceFlags::IFF_MULTICAST;
+    let must_not = InterfaceFlags::IFF_LOOPBACK | InterfaceFlags::IFF_POINTOPOINT;
+    flags.contains(must) && !flags.intersects(must_not)
+}
+
+/// What to announce on the local network, best first: link-local addresses last, and some of them at least.
+pub(super) fn announced(interfaces: &[Interface], port: u16) -> Vec<Address> {
+    /// Room that is kept for link-local addresses.
+    const LINK_LOCAL: usize = 2;
+    let all = || interfaces.iter().flat_map(|interface| interface.addresses.iter().copied());
+    let near: Vec<IpAddr> = all().filter(is_link_local).collect();
+    let room = limits::ADDRESSES - near.len().min(LINK_LOCAL);
+    let far = all().filter(|ip| !is_link_local(ip)).take(room);
+    far.chain(near.iter().copied()).map(|ip| SocketAddr::new(ip, port).into()).take(limits::ADDRESSES).collect()
+}
+
+fn is_link_local(ip: &IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+/// Whether `peer` is within a prefix of one of these; a link-local one, of its own interface.
+pub(super) fn on_link(locals: &[Local], peer: SocketAddr) -> bool {
+    let ip = peer.ip().to_canonical();
+    let scope = match peer {
+        SocketAddr::V6(peer) if peer.ip().is_unicast_link_local() => Some(peer.scope_id()),
+        _ => None,
+    };
+    locals.iter().any(|local| local.contains(ip) && scope.is_none_or(|scope| scope == local.index))
+}
+
+/// Whether `peer` is on this network: within its prefix, and what is sent there does not leave through a tunnel that has
+/// been laid into that prefix. Nothing is sent to find out.
+pub(super) fn is_near(locals: &[Local], peer: SocketAddr) -> bool {
+    on_link(locals, peer) && source_for(peer).is_ok_and(|own| locals.iter().any(|local| local.ip == own))
+}
+
+/// The address that this machine sends from to `peer`.
+fn source_for(peer: SocketAddr) -> io::Result<IpAddr> {
+    let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(peer)?;
+    Ok(socket.local_addr()?.ip().to_canonical())
 }
 
 /// What to tell others to dial, best first: IPv4 of this network, then IPv6 that is not link-local, and loopback only for
@@ -66,7 +143,9 @@ fn local(interface: &InterfaceAddress) -> Option<Local> {
     if !up || !(loopback || flags.contains(InterfaceFlags::IFF_BROADCAST)) {
         return None;
     }
-    Some(Local { ip: ip(interface.address.as_ref()?)?, mask: ip(interface.netmask.as_ref()?)?, loopback })
+    let (ip, mask) = (ip(interface.address.as_ref()?)?, ip(interface.netmask.as_ref()?)?);
+    let index = if_nametoindex(interface.interface_name.as_str()).ok()?;
+    Some(Local { ip, mask, loopback, index })
 }
 
 pub(super) fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
@@ -76,13 +155,11 @@ pub(super) fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv6Addr;
-
     use super::*;
 
     fn local(ip: &str, mask: &str) -> Local {
         let ip: IpAddr = ip.parse().unwrap();
-        Local { ip, mask: mask.parse().unwrap(), loopback: ip.is_loopback() }
+        Local { ip, mask: mask.parse().unwrap(), loopback: ip.is_loopback(), index: 2 }
     }
 
     fn machine() -> Vec<Local> {
@@ -94,17 +171,17 @@ mod tests {
         ]
     }
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn at(text: &str) -> SocketAddr {
+        text.parse().map(|ip: IpAddr| (ip, 4).into()).or_else(|_| text.parse()).unwrap()
     }
 
     #[test]
     fn the_own_network_is_what_shares_a_prefix() {
-        let near = ["192.168.7.1", "127.0.0.9", "2001:db8::2", "fe80::2", "::ffff:192.168.7.1"];
-        let far = ["192.168.8.1", "8.8.8.8", "2001:db8:0:1::1", "::1"];
-        assert!(near.iter().all(|text| on_link(&machine(), ip(text))));
-        assert!(!far.iter().any(|text| on_link(&machine(), ip(text))));
-        assert!(!on_link(&[local("10.0.0.1", "0.0.0.0")], ip("8.8.8.8")), "a prefix of nothing is not a network");
+        let near = ["192.168.7.1", "127.0.0.9", "2001:db8::2", "[fe80::2%2]:4", "::ffff:192.168.7.1"];
+        let far = ["192.168.8.1", "8.8.8.8", "2001:db8:0:1::1", "::1", "[fe80::2%3]:4", "fe80::2"];
+        assert!(near.iter().all(|text| on_link(&machine(), at(text))));
+        assert!(!far.iter().any(|text| on_link(&machine(), at(text))));
+        assert!(!on_link(&[local("10.0.0.1", "0.0.0.0")], at("8.8.8.8")), "a prefix of nothing is not a network");
     }
 
     #[test]
@@ -115,8 +192,39 @@ mod tests {
     }
 
     #[test]
+    fn link_local_addresses_are_announced_last_and_never_left_out() {
+        let interface = |index, texts: &[&str]| Interface {
+            index,
+            name: format!("eth{index}"),
+            addresses: texts.iter().map(|text| text.parse().unwrap()).collect(),
+        };
+        let many: Vec<String> = (1..20).map(|at| format!("10.0.{at}.1")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let text: Vec<String> = announced(&[interface(1, &["fe80::1", "10.0.0.1"]), interface(2, &many)], 4)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!((text.len(), text[0].as_str(), text[7].as_str()), (8, "10.0.0.1:4", "[fe80::1]:4"));
+    }
+
+    #[test]
+    fn tunnels_and_loopback_are_not_searched() {
+        let lan = InterfaceFlags::IFF_UP
+            | InterfaceFlags::IFF_RUNNING
+            | InterfaceFlags::IFF_BROADCAST
+            | InterfaceFlags::IFF_MULTICAST;
+        assert!(is_searchable(lan));
+        for other in [InterfaceFlags::IFF_LOOPBACK, InterfaceFlags::IFF_POINTOPOINT] {
+            assert!(!is_searchable(lan | other));
+        }
+        assert!(!is_searchable(lan - InterfaceFlags::IFF_RUNNING), "there is no cable");
+    }
+
+    #[test]
     fn this_machine_reaches_itself() {
-        assert!(on_link(&locals().unwrap(), Ipv4Addr::LOCALHOST.into()));
-        assert!(!on_link(&locals().unwrap(), Ipv6Addr::UNSPECIFIED.into()));
+        let locals = locals().unwrap();
+        assert!(is_near(&locals, at("127.0.0.1")));
+        assert!(is_near(&locals, at("::ffff:127.0.0.1")));
+        assert!(!is_near(&locals, at("::")));
     }
 }
