@@ -1,13 +1,15 @@
 //! Dialling: several addresses, one connection.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kinlink_proto::id::DeviceId;
 use kinlink_proto::limits;
 use kinlink_proto::wire::frame::CloseCode;
 use quinn::{ClientConfig, Connection, Endpoint};
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -47,26 +49,54 @@ impl From<quinn::ConnectionError> for DialError {
     }
 }
 
-/// Addresses that may be found while those that are known are being dialled.
+/// The dials that are under way.
+#[derive(Debug, Default)]
+pub(super) struct Dials(Mutex<BTreeMap<DeviceId, Sender<SocketAddr>>>);
+
+impl Dials {
+    /// Where addresses for a dial that begins now come from; `None` if one is under way, which takes `addresses` in.
+    pub(super) fn begin(&self, device: DeviceId, addresses: &[SocketAddr]) -> Option<Receiver<SocketAddr>> {
+        let mut under_way = self.lock();
+        if let Some(dial) = under_way.get(&device) {
+            // What it has no room for is tried the next time.
+            addresses.iter().take_while(|address| dial.try_send(**address).is_ok()).for_each(drop);
+            return None;
+        }
+        let (tx, more) = channel(ATTEMPTS);
+        under_way.insert(device, tx);
+        Some(more)
+    }
+
+    pub(super) fn end(&self, device: &DeviceId) {
+        self.lock().remove(device);
+    }
+
+    /// Poisoning cannot leave it half-changed: each change is one call.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<DeviceId, Sender<SocketAddr>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Addresses that become known while others are being dialled.
 pub(super) struct More<'a> {
     found: &'a mut Receiver<SocketAddr>,
-    /// No more are waited for.
+    /// Until when they are waited for, if nothing else is.
     until: Instant,
 }
 
 impl<'a> More<'a> {
-    /// What comes within `limit`.
+    /// Waits for addresses until `limit` has passed, and takes them in as long as others are being dialled.
     pub(super) fn within(limit: Duration, found: &'a mut Receiver<SocketAddr>) -> Self {
         Self { found, until: Instant::now() + limit }
     }
 
-    async fn next(more: &mut Option<Self>) -> Option<SocketAddr> {
-        let Some(Self { found, until }) = more else { return std::future::pending().await };
-        let next = timeout_at(*until, found.recv()).await.unwrap_or_default();
-        if next.is_none() {
-            *more = None;
-        }
-        next
+    fn ready(&mut self) -> Option<SocketAddr> {
+        self.found.try_recv().ok()
+    }
+
+    /// The next one; `None` once none is waited for. `idle` says that nothing else is.
+    async fn next(&mut self, idle: bool) -> Option<SocketAddr> {
+        if idle { timeout_at(self.until, self.found.recv()).await.unwrap_or_default() } else { self.found.recv().await }
     }
 }
 
@@ -76,27 +106,31 @@ pub(super) async fn any(
     endpoint: &Endpoint,
     config: &ClientConfig,
     addresses: Vec<SocketAddr>,
-    mut more: Option<More<'_>>,
+    mut more: More<'_>,
     mut failure: DialError,
 ) -> Result<Connection, DialError> {
     let mut tried = BTreeSet::new();
     let mut queue = VecDeque::from(addresses);
     let mut attempts = JoinSet::new();
+    let mut closed = false;
     loop {
-        if let Some(address) = queue.pop_front() {
+        if let Some(address) = queue.pop_front().or_else(|| more.ready()) {
             if tried.len() < ATTEMPTS && tried.insert(address) {
                 attempts.spawn(one(endpoint.clone(), config.clone(), address));
             }
-        } else if attempts.is_empty() && more.is_none() {
-            return Err(failure);
         }
+        let idle = attempts.is_empty() && queue.is_empty();
         tokio::select! {
             Some(attempt) = attempts.join_next() => match attempt {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(error)) => failure = failure.or(error),
                 Err(error) => failure = failure.or(DialError::new(None, error)),
             },
-            found = More::next(&mut more), if more.is_some() => queue.extend(found),
+            found = more.next(idle), if idle || !closed => match found {
+                Some(address) => queue.push_back(address),
+                None if idle => return Err(failure),
+                None => closed = true,
+            },
             () = sleep(STAGGER), if !queue.is_empty() => {}
         }
     }

@@ -166,7 +166,9 @@ impl Task {
                     }
                     self.follow(plan);
                 }
-                () = links.changed() => self.look(),
+                () = links.changed() => {
+                    self.look();
+                }
                 Some((interface, packet)) = self.heard.recv() => {
                     self.mdns.received(now().mono, interface, &packet, &mut entropy());
                 }
@@ -206,10 +208,12 @@ impl Task {
         for (pairing, join) in &self.plan.joins {
             self.showers.entry(*pairing).or_default().learn(vec![join.key.clone()]);
         }
-        self.look();
         let (now, mut entropy) = (now().mono, entropy());
         self.mdns.search(now, Kind::Account, self.plan.account.is_some(), &mut entropy);
         self.mdns.search(now, Kind::Link, !self.plan.joins.is_empty(), &mut entropy);
+        if self.look() {
+            return;
+        }
         let changed = [(Kind::Account, old.account != self.plan.account), (Kind::Link, old.link != self.plan.link)];
         let changed: Vec<Kind> = changed.into_iter().filter(|(_, changed)| *changed).map(|(kind, _)| kind).collect();
         self.draw(&changed);
@@ -220,18 +224,18 @@ impl Task {
     }
 
     /// Looks at the interfaces. If anything about them changed, sockets are opened anew, and everything is announced and
-    /// asked for under fresh names.
-    fn look(&mut self) {
+    /// asked for under fresh names. Whether that was so.
+    fn look(&mut self) -> bool {
         let found = match interfaces::interfaces() {
             _ if self.is_idle() => Vec::new(),
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(%error, "cannot read the interfaces of this machine");
-                return;
+                return false;
             }
         };
         if found == self.interfaces {
-            return;
+            return false;
         }
         // What was announced where it still can be taken back.
         Kind::ALL.into_iter().for_each(|kind| self.mdns.serve(now().mono, kind, None, &mut entropy()));
@@ -241,6 +245,7 @@ impl Task {
         let addresses = |interface: &Interface| (interface.index, interface.addresses.clone());
         self.mdns.interfaces(now().mono, self.interfaces.iter().map(addresses).collect());
         self.draw(&Kind::ALL);
+        true
     }
 
     fn open(&mut self) {

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::accept::{Door, Listening};
 use super::admission::Admission;
 use super::conn::{Live, Registry};
-use super::dial::{self, DialError, More};
+use super::dial::{self, DialError, Dials, More};
 use super::discover::Discovery;
 use super::event::NetEvent;
 use super::gate::Gate;
@@ -73,6 +73,7 @@ pub(super) struct Shared {
     /// Unless this device keeps off the local network.
     discovery: OnceLock<Discovery>,
     device: DeviceId,
+    dials: Dials,
 }
 
 type Slot = Mutex<Option<Listening>>;
@@ -108,6 +109,7 @@ impl Net {
             linking: Slot::default(),
             discovery: OnceLock::new(),
             device: identity.device(),
+            dials: Dials::default(),
         });
         *locked(&shared.syncing) = Some(Listening::start(&shared, endpoint, shared.gate.clone(), Door::Sync));
         tokio::spawn(watch_addresses(Arc::downgrade(&shared), shared.links.clone()));
@@ -153,12 +155,15 @@ impl Net {
         self.0.gate.under_way()
     }
 
-    /// Dials a device; `Connected` or `DialFailed` follows.
+    /// Dials a device; `Connected` or `DialFailed` follows. A dial that is under way takes these addresses in.
     pub fn dial(&self, device: DeviceId, addresses: &[Address]) {
         let shared = self.0.clone();
         let addresses = sockets(addresses);
+        let Some(more) = shared.dials.begin(device, &addresses) else { return };
         tokio::spawn(async move {
-            if let Err(error) = shared.dial(device, addresses).await {
+            let dialled = shared.dial(device, addresses, more).await;
+            shared.dials.end(&device);
+            if let Err(error) = dialled {
                 tracing::debug!(?device, %error, "dialling failed");
                 shared.tell(NetEvent::DialFailed { device }).await;
             }
@@ -253,12 +258,18 @@ impl Net {
 }
 
 impl Shared {
-    async fn dial(&self, device: DeviceId, addresses: Vec<SocketAddr>) -> Result<(), DialError> {
+    async fn dial(
+        &self,
+        device: DeviceId,
+        addresses: Vec<SocketAddr>,
+        mut more: mpsc::Receiver<SocketAddr>,
+    ) -> Result<(), DialError> {
         let config = quic::client(&self.tls, Protocol::Sync, device).map_err(internal)?;
         let endpoint = locked(&self.syncing).as_ref().map(Listening::endpoint);
         let endpoint = endpoint.ok_or_else(|| DialError::new(None, "the network is shut down"))?;
         let unknown = DialError::new(None, "no address of it is known");
-        let connection = dial::any(&endpoint, &config, addresses, None, unknown).await?;
+        let more = More::within(Duration::ZERO, &mut more);
+        let connection = dial::any(&endpoint, &config, addresses, more, unknown).await?;
         if !self.admission.allows(&device) {
             quic::close(&connection, CloseCode::UnknownDevice);
             return Err(DialError::new(None, "it may no longer connect"));
@@ -288,8 +299,9 @@ impl Shared {
         let socket = if anywhere { socket::open(0) } else { socket::open_link_local() };
         let endpoint = socket.and_then(|socket| endpoint(None, socket)).map_err(internal)?;
         let config = quic::client(&self.tls, Protocol::Link, shower).map_err(internal)?;
+        let (_, mut nothing) = mpsc::channel(1);
         let mut search = self.discovery.get().map(|discovery| discovery.search(pairing, shower, key));
-        let more = search.as_mut().map(|search| More::within(SEARCH, &mut search.found));
+        let more = More::within(SEARCH, search.as_mut().map_or(&mut nothing, |search| &mut search.found));
         let connection = dial::any(&endpoint, &config, addresses, more, unknown).await?;
         drop(search);
         let control = connection.open_bi().await?;

@@ -6,6 +6,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
+use rustix::net::SendFlags;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
@@ -72,7 +73,8 @@ impl Multicast {
 
     /// Sends to everybody on the interface, or to nobody: packets get lost.
     pub(super) fn send(&self, packet: &[u8]) {
-        if let Err(error) = self.socket.try_send_to(packet, self.group) {
+        // Past tokio, which would not send on a socket before it has once waited for it.
+        if let Err(error) = rustix::net::sendto(&self.socket, packet, SendFlags::DONTWAIT, &self.group) {
             tracing::debug!(group = %self.group, %error, "an announcement was not sent");
         }
     }

@@ -111,10 +111,11 @@ impl Mdns {
 
     /// Looks for announcements, or no more.
     pub fn search(&mut self, now: Mono, kind: Kind, wanted: bool, entropy: Entropy<'_>) {
-        if !wanted {
+        if wanted {
+            let new = || Search { next: now.after(delay(entropy)), wait: ASK_MIN };
+            self.searches.entry(kind).or_insert_with(new);
+        } else {
             self.searches.remove(&kind);
-        } else if !self.searches.contains_key(&kind) {
-            self.searches.insert(kind, Search { next: now.after(delay(entropy)), wait: ASK_MIN });
         }
     }
 

@@ -62,7 +62,7 @@ impl Engine {
         if recent && heard.addresses == addresses {
             return;
         }
-        *heard = super::peers::Heard { addresses, at: Some(now), fresh: true };
+        *heard = super::peers::Heard { addresses, at: Some(now) };
         self.dial_at_once(now, device);
     }
 }

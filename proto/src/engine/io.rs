@@ -152,7 +152,8 @@ pub enum Output {
         /// How long to wait for acknowledgements.
         linger: Duration,
     },
-    /// Dial a device on `kinlink/1`, all addresses at once or one by one; pins its key.
+    /// Dial a device on `kinlink/1`, all addresses at once or one by one; pins its key. A dial that is under way takes the
+    /// addresses in.
     Dial {
         /// Whom.
         device: DeviceId,

@@ -36,8 +36,6 @@ pub(super) struct Peer {
 pub(super) struct Heard {
     pub(super) addresses: Vec<Address>,
     pub(super) at: Option<Mono>,
-    /// It was not dialled there yet.
-    pub(super) fresh: bool,
 }
 
 impl Peer {
@@ -181,16 +179,19 @@ impl Engine {
             if self.conn_of(device).is_some() {
                 continue;
             }
-            let Some(peer) = self.peers.get_mut(&device) else { continue };
+            let Some(peer) = self.peers.get(&device) else { continue };
             let due = peer.redial.is_some_and(|due| due <= now);
-            if !due || peer.dialling || !peer.is_dialable() {
-                continue;
+            if due && !peer.dialling && peer.is_dialable() {
+                self.dial(device);
             }
-            peer.dialling = true;
-            peer.heard.fresh = false;
-            peer.redial = None;
-            self.outputs.push_back(Output::Dial { device, addresses: peer.dialled_at() });
         }
+    }
+
+    /// Dials, or adds to the dial that is under way.
+    fn dial(&mut self, device: DeviceId) {
+        let peer = self.peers.entry(device).or_default();
+        (peer.dialling, peer.redial) = (true, None);
+        self.outputs.push_back(Output::Dial { device, addresses: peer.dialled_at() });
     }
 
     pub(super) fn redial_due(&self) -> Option<Mono> {
@@ -207,7 +208,7 @@ impl Engine {
         let peer = self.peers.entry(device).or_default();
         peer.dialling = false;
         peer.failures = peer.failures.saturating_add(1);
-        peer.redial = Some(if peer.heard.fresh { now } else { now.after(back_off(peer.failures)) });
+        peer.redial = Some(now.after(back_off(peer.failures)));
     }
 
     /// A connection stands. Whether it leads to anything is not known before the peer's hello.
@@ -218,7 +219,11 @@ impl Engine {
 
     /// It is known better where a device is than when it was last dialled.
     pub(super) fn dial_at_once(&mut self, now: Mono, device: DeviceId) {
-        self.peers.entry(device).or_default().redial = Some(now);
+        let peer = self.peers.entry(device).or_default();
+        peer.redial = Some(now);
+        if peer.dialling && self.conn_of(device).is_none() {
+            self.dial(device);
+        }
         self.redial(now);
     }
 
