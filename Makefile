@@ -8,29 +8,47 @@ DESTDIR ?=
 # Where `install` takes the programs from.
 BUILT ?= target/release
 
-.PHONY: all build install demo test sim setup docs lint fmt
+.PHONY: all build install uninstall demo test sim setup docs lint fmt
 
 all: build
 
 build:
 	$(CARGO) build --release -p kinlink-daemon -p kinlink-ctl
 
-# After `make build`: programs, user unit, D-Bus activation, man pages and completions. PREFIX=$$HOME/.local needs no root.
+# After `make build`: programs, user units, D-Bus activation, man pages and completions. PREFIX=$$HOME/.local needs no root.
 install:
 	@test -x $(BUILT)/kinlinkd -a -x $(BUILT)/kinctl || { echo "first: make build" >&2; exit 1; }
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin $(DIRS:%=share/%))
+	install -d $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(SYSTEM_DIR) $(addprefix $(DESTDIR)$(PREFIX)/,bin $(DIRS:%=share/%))
 	install $(BUILT)/kinlinkd $(BUILT)/kinctl $(DESTDIR)$(PREFIX)/bin
-	sed 's,/usr/local/bin/,$(PREFIX)/bin/,' systemd/kinlinkd.service >$(SHARE)/systemd/user/kinlinkd.service
-	sed 's,/usr/local/bin/,$(PREFIX)/bin/,' systemd/org.kinlink.Kinlink1.service \
-		>$(SHARE)/dbus-1/services/org.kinlink.Kinlink1.service
+	install $(BUILT)/kinlink-callers $(DESTDIR)$(LIBEXECDIR)
+	for unit in $(UNITS); do $(PLACED) systemd/$$unit >$(SHARE)/systemd/user/$$unit || exit 1; done
+	$(PLACED) systemd/$(SYSTEM_UNIT) >$(DESTDIR)$(SYSTEM_DIR)/$(SYSTEM_UNIT)
+	$(PLACED) systemd/$(ACTIVATION) >$(SHARE)/dbus-1/services/$(ACTIVATION)
+	chmod 644 $(UNITS:%=$(SHARE)/systemd/user/%) $(DESTDIR)$(SYSTEM_DIR)/$(SYSTEM_UNIT) $(SHARE)/dbus-1/services/$(ACTIVATION)
 	install -m 644 proto/dbus/*.xml $(SHARE)/dbus-1/interfaces
+	$(BUILT)/kinlinkd --man >$(SHARE)/man/man8/kinlinkd.8
 	$(BUILT)/kinctl man $(SHARE)/man/man1
 	$(BUILT)/kinctl completions bash >$(SHARE)/bash-completion/completions/kinctl
 	$(BUILT)/kinctl completions zsh >$(SHARE)/zsh/site-functions/_kinctl
 	$(BUILT)/kinctl completions fish >$(SHARE)/fish/vendor_completions.d/kinctl.fish
 
+# Takes away what `install` with the same PREFIX brought; nobody's state. Stop the daemon first: systemctl --user disable --now kinlinkd
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,kinlinkd kinctl) $(DESTDIR)$(LIBEXECDIR)/kinlink-callers
+	rm -f $(UNITS:%=$(SHARE)/systemd/user/%) $(DESTDIR)$(SYSTEM_DIR)/$(SYSTEM_UNIT) $(SHARE)/dbus-1/services/$(ACTIVATION)
+	rm -f $(patsubst proto/dbus/%,$(SHARE)/dbus-1/interfaces/%,$(wildcard proto/dbus/*.xml))
+	rm -f $(SHARE)/man/man8/kinlinkd.8 $(SHARE)/man/man1/kinctl.1 $(SHARE)/man/man1/kinctl-*.1
+	rm -f $(SHARE)/bash-completion/completions/kinctl $(SHARE)/zsh/site-functions/_kinctl
+	rm -f $(SHARE)/fish/vendor_completions.d/kinctl.fish
+
 SHARE = $(DESTDIR)$(PREFIX)/share
-DIRS = systemd/user dbus-1/services dbus-1/interfaces man/man1 bash-completion/completions zsh/site-functions \
+LIBEXECDIR ?= $(PREFIX)/libexec
+UNITS = kinlinkd.service kinlinkd.socket kinlinkd-callers.service kinlinkd-callers.socket
+SYSTEM_UNIT = kinlinkd@.service
+SYSTEM_DIR ?= $(PREFIX)/lib/systemd/system
+ACTIVATION = org.kinlink.Kinlink1.service
+PLACED = sed -e 's,/usr/local/libexec/,$(LIBEXECDIR)/,' -e 's,/usr/local/bin/,$(PREFIX)/bin/,'
+DIRS = systemd/user dbus-1/services dbus-1/interfaces man/man1 man/man8 bash-completion/completions zsh/site-functions \
 	fish/vendor_completions.d
 
 # Two real daemons with throwaway homes; needs neither root nor a message bus.

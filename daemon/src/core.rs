@@ -3,6 +3,7 @@
 //! Nothing is answered, sent, cut or announced before the transaction that decided it is durable.
 
 use std::collections::BTreeMap;
+use std::net::UdpSocket;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,11 +24,12 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::sleep;
 
 use crate::clock::{entropy, now};
+use crate::handed;
 use crate::handle::Job;
 use crate::keys::Keys;
 use crate::net::{Admission, Net, NetEvent};
-use crate::sent;
 use crate::store::{Db, Snapshot};
+use crate::{log, noted, sent};
 
 /// Facts taken into one transaction: enough for a group commit, few enough to answer soon.
 const BATCH: usize = 256;
@@ -60,6 +62,8 @@ pub struct Setup {
     pub port: u16,
     /// Whether to search the local network.
     pub discovery: bool,
+    /// The socket of the last run, if the service manager kept it.
+    pub socket: Option<UdpSocket>,
 }
 
 /// Where the core's words go.
@@ -111,7 +115,7 @@ impl Core {
         let port = if setup.port == 0 { remembered_port(&setup.db)? } else { setup.port };
         let (net_tx, net_rx) = mpsc::channel(NET_EVENTS);
         let admission = Admission::new();
-        let net = bind(&setup, port, &admission, &net_tx)?;
+        let net = bind(&mut setup, port, &admission, &net_tx)?;
         search(&setup, &net);
         setup.port = net.port();
         let run = RunId(key::random(&mut entropy()));
@@ -157,7 +161,10 @@ impl Core {
             };
             let mut batch: Vec<Input> = first.into_iter().collect();
             self.fill(&mut batch);
-            self.take(batch).await?;
+            // A ping is no fact, and an empty transaction a write for nothing.
+            if !batch.is_empty() {
+                self.take(batch).await?;
+            }
         }
         self.net.shutdown().await;
         Ok(())
@@ -188,6 +195,11 @@ impl Core {
     fn job_fact(&mut self, job: Job) -> Option<Input> {
         match job {
             Job::CallerGone(caller) => Some(Input::CallerGone(caller)),
+            Job::Ping(answer) => {
+                // Whoever asked may be stopping.
+                answer.send(()).ok();
+                None
+            }
             Job::Command(caller, command, answer) => match self.prepare(command) {
                 Ok(command) => Some(self.command_fact(caller, command, answer)),
                 Err(error) => {
@@ -283,6 +295,7 @@ impl Core {
         match output {
             Output::Reply { id, result } => self.answer(id, result),
             Output::Event(Event::View(view)) => {
+                noted::note(&self.ends.view.borrow(), &view);
                 self.ends.view.send_replace(view);
             }
             Output::Event(event) => {
@@ -343,12 +356,14 @@ impl Core {
             tracing::error!(%error, "the store key could not be replaced; this is tried again at the next start");
             return After::Stop;
         }
+        tracing::warn!(event = log::ERASED, "the keys of this device were erased");
         After::Reload
     }
 
     /// Wipes the store and starts over as a new device.
     async fn reset(&mut self) -> anyhow::Result<()> {
         self.net.shutdown().await;
+        handed::let_go();
         wipe(&mut self.setup)?;
         self.engine = load(&self.setup, self.run)?;
         self.net = self.rebind().await?;
@@ -448,9 +463,19 @@ fn remembered_port(db: &Db) -> anyhow::Result<u16> {
     Ok(bytes.and_then(|bytes| <[u8; 2]>::try_from(bytes).ok()).map_or(0, u16::from_be_bytes))
 }
 
-/// Listens on `port`; if that is taken by now and nobody insisted on it, on a fresh one.
-fn bind(setup: &Setup, port: u16, admission: &Admission, events: &mpsc::Sender<NetEvent>) -> anyhow::Result<Net> {
+/// Listens on `port`: on the socket of the last run, if it was kept and has that port. If the port is taken by now and
+/// nobody insisted on it, on a fresh one.
+fn bind(setup: &mut Setup, port: u16, admission: &Admission, events: &mpsc::Sender<NetEvent>) -> anyhow::Result<Net> {
+    let kept = setup.socket.take();
     let identity = &setup.keys.identity;
+    match kept.map(|socket| (socket.local_addr().map(|address| address.port()).ok(), socket)) {
+        Some((Some(had), socket)) if had == port => {
+            return Ok(Net::listen(identity, socket, admission.clone(), events.clone())?);
+        }
+        // Of a store that is not there any more, or before another port was asked for.
+        Some(_) => handed::let_go(),
+        None => {}
+    }
     match Net::bind(identity, port, admission.clone(), events.clone()) {
         Err(error) if setup.port == 0 && port != 0 => {
             tracing::warn!(%error, "taking another port");

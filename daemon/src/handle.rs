@@ -17,6 +17,8 @@ pub enum Job {
     Command(Caller, Command, oneshot::Sender<Result<Reply, CommandError>>),
     /// A client left its bus.
     CallerGone(CallerId),
+    /// Whether the core still takes orders.
+    Ping(oneshot::Sender<()>),
 }
 
 /// Facts that do not change while the daemon runs.
@@ -68,6 +70,12 @@ impl Core {
         if self.jobs.send(Job::CallerGone(caller)).await.is_err() {
             tracing::debug!("a client left while the daemon was stopping");
         }
+    }
+
+    /// Waits until the core has taken all orders given so far. Whether it has: not if it is gone.
+    pub async fn answers(&self) -> bool {
+        let (tx, rx) = oneshot::channel();
+        self.jobs.send(Job::Ping(tx)).await.is_ok() && rx.await.is_ok()
     }
 
     /// The newest snapshot of devices and status, and a way to wait for the next.

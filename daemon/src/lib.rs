@@ -4,16 +4,20 @@
 //! else depends on it.
 
 pub mod bus;
+pub mod callers;
 pub mod clock;
 pub mod core;
+pub mod handed;
 pub mod handle;
 pub mod harden;
 pub mod keys;
+pub mod log;
 pub mod net;
 pub mod paths;
 pub mod platform;
 pub mod store;
 
+mod noted;
 mod sent;
 mod serve;
 

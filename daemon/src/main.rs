@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::builder::FalseyValueParser;
+use clap::{CommandFactory as _, Parser};
 
 /// Links this user's devices and keeps their sessions in sync, end-to-end encrypted, with no server.
 ///
@@ -27,19 +27,29 @@ struct Args {
     /// Do not search the local network for other devices, and announce nothing there
     #[arg(long, env = "KINLINK_NO_DISCOVERY", value_parser = FalseyValueParser::new())]
     no_discovery: bool,
+    /// Ask kinlink-callers at this socket what callers are, for a daemon that is confined and may not look itself
+    #[arg(long, value_name = "SOCKET", env = "KINLINK_CALLERS")]
+    callers: Option<PathBuf>,
     /// This device's name until you give it another [default: the host name]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// Print the manual page
+    #[arg(long, hide = true)]
+    man: bool,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.man {
+        return man();
+    }
     let options = kinlink_daemon::Options {
         state_dir: args.state_dir,
         runtime_dir: args.runtime_dir,
         port: args.port,
         session_bus: !args.no_session_bus,
         discovery: !args.no_discovery,
+        callers: args.callers,
         name: args.name,
     };
     match kinlink_daemon::run(options) {
@@ -49,5 +59,14 @@ fn main() -> ExitCode {
             eprintln!("kinlinkd: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// From the same definitions as `--help`.
+fn man() -> ExitCode {
+    let page = clap_mangen::Man::new(Args::command()).section("8").manual("Kinlink");
+    match page.render(&mut std::io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }

@@ -10,12 +10,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::bus::{Bus, BusOptions, Private, SessionBus};
+use crate::callers::Callers;
 use crate::core::{Core, Ends, Setup};
+use crate::handed::Handed;
 use crate::handle::{self, Facts};
 use crate::keys::Keys;
 use crate::paths::{self, Env, StateLock};
 use crate::store::Db;
-use crate::{clock, harden, platform};
+use crate::{clock, harden, log, platform};
 
 /// Orders that wait for the core; callers behind them wait too.
 const JOBS: usize = 1024;
@@ -37,6 +39,8 @@ pub struct Options {
     pub session_bus: bool,
     /// Whether to find other devices on the local network, and be found there.
     pub discovery: bool,
+    /// Where the helper listens that tells callers apart; without one, this process looks itself.
+    pub callers: Option<PathBuf>,
     /// This device's first name.
     pub name: Option<String>,
 }
@@ -47,7 +51,8 @@ pub struct Options {
 /// What keeps the daemon from starting, in words that say what to do; or that the store failed for good.
 pub fn run(options: Options) -> anyhow::Result<()> {
     harden::harden()?;
-    log();
+    let handed = Handed::take()?;
+    log::start()?;
     let env = Env { state_flag: options.state_dir, runtime_flag: options.runtime_dir, ..Env::of_process() };
     let (state_dir, runtime_dir) = (env.state_dir()?, env.runtime_dir()?);
     paths::make_private(&state_dir)?;
@@ -64,14 +69,17 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         platform: platform::platform(),
         port: options.port,
         discovery: options.discovery,
+        socket: handed.sync,
     };
     let session = if options.session_bus { SessionBus::Default } else { SessionBus::No };
-    let bus = BusOptions { private: Private::Path(runtime_dir.join(paths::BUS)), session };
+    let private = handed.bus.map_or_else(|| Private::Path(runtime_dir.join(paths::BUS)), Private::Listener);
+    let bus = BusOptions { private, session };
+    let callers = options.callers.map_or(Callers::Own, Callers::Helper);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
-    runtime.block_on(serve(setup, bus))
+    runtime.block_on(serve(setup, bus, callers))
 }
 
-async fn serve(setup: Setup, bus: BusOptions) -> anyhow::Result<()> {
+async fn serve(setup: Setup, bus: BusOptions, callers: Callers) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (job_tx, jobs) = mpsc::channel(JOBS);
@@ -84,7 +92,8 @@ async fn serve(setup: Setup, bus: BusOptions) -> anyhow::Result<()> {
     let core = tokio::spawn(core.run(stop));
     // The first snapshot says who this device is: nobody is served before.
     first_view.changed().await.context("the core stopped before it was ready")?;
-    let bus = Bus::start(handle::Core::new(job_tx, view_rx, events, facts), bus).await?;
+    let orders = handle::Core::new(job_tx, view_rx, events, facts);
+    let bus = Bus::serve(orders.clone(), bus, callers).await?;
     tell_manager(NotifyState::Ready);
     tracing::info!("ready");
     let mut core = core;
@@ -92,7 +101,7 @@ async fn serve(setup: Setup, bus: BusOptions) -> anyhow::Result<()> {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
         ended = &mut core => Some(ended),
-        () = watchdog() => None,
+        () = watchdog(&orders) => None,
     };
     tell_manager(NotifyState::Stopping);
     bus.shutdown().await;
@@ -103,13 +112,15 @@ async fn serve(setup: Setup, bus: BusOptions) -> anyhow::Result<()> {
     }
 }
 
-/// Feeds systemd's watchdog, if it watches, from the runtime that everything runs on. Never returns.
-async fn watchdog() {
+/// Feeds systemd's watchdog, if it watches, as long as the core answers. Never returns.
+async fn watchdog(core: &handle::Core) {
     let Some(within) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
     let mut every = tokio::time::interval(within / 2);
     loop {
         every.tick().await;
-        tell_manager(NotifyState::Watchdog);
+        if core.answers().await {
+            tell_manager(NotifyState::Watchdog);
+        }
     }
 }
 
@@ -118,17 +129,4 @@ fn tell_manager(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::warn!(%error, "the service manager could not be told");
     }
-}
-
-/// To standard error, where the journal picks it up; `KINLINK_LOG` takes tracing's filter syntax.
-fn log() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("KINLINK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(ansi)
-        .init();
 }

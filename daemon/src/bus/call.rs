@@ -12,6 +12,7 @@ use super::error::{Failure, Standard};
 use super::hub::{Client, Hub};
 use super::objects::Object;
 use super::{caller, device, manager, pairing, session, standard};
+use crate::log;
 
 /// A call in hand.
 pub(super) struct Call<'a> {
@@ -127,13 +128,31 @@ impl Call<'_> {
 
     /// The refusal of what this caller may not do.
     pub(super) fn not_allowed(&self) -> Failure {
+        self.log_refusal();
         let message = match self.kind() {
+            _ if self.client.kind.get().is_none() => {
+                "kinlinkd cannot tell programs apart, so it refuses all: its helper does not answer; look at: \
+                 systemctl --user status kinlinkd-callers.socket"
+            }
             CallerKind::Sandboxed(app) if app.is_empty() => {
                 "kinlinkd cannot tell which program asks; run it outside of containers and sandboxes"
             }
             _ => "an app in a sandbox may use its own sessions only; use kinctl or the desktop's settings",
         };
         Failure::new(Name::NotAllowed, message)
+    }
+}
+
+impl Call<'_> {
+    /// Once for each client: an app that tries again and again must not fill the log.
+    fn log_refusal(&self) {
+        if !self.client.note_refused() {
+            return;
+        }
+        let CallerKind::Sandboxed(app) = self.kind() else { return };
+        let (interface, method) = (self.interface().unwrap_or_default(), self.member());
+        let app = kinlink_proto::names::clean(&app);
+        tracing::warn!(event = log::REFUSED, app, interface, method, "a caller in a sandbox was refused");
     }
 }
 

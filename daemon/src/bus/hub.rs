@@ -12,6 +12,7 @@ use zbus::names::OwnedUniqueName;
 
 use super::agent::{Agent, Held};
 use super::{caller, limits};
+use crate::callers::Callers;
 use crate::handle::Core;
 
 /// One client, until it leaves.
@@ -27,6 +28,8 @@ pub(super) struct Client {
     subscribed: AtomicBool,
     /// Its prompts, if it has its own.
     agent: Mutex<Option<(Agent, Held)>>,
+    /// Whether it was refused something before.
+    refused: AtomicBool,
     /// The way to it.
     pub(super) outbox: Outbox,
 }
@@ -51,6 +54,11 @@ impl Client {
     pub(super) fn agent(&self) -> Option<Agent> {
         let agent = self.agent.lock().unwrap_or_else(PoisonError::into_inner);
         agent.as_ref().map(|(agent, _)| agent.clone())
+    }
+
+    /// Notes that it was refused something; whether that was for the first time.
+    pub(super) fn note_refused(&self) -> bool {
+        !self.refused.swap(true, Ordering::AcqRel)
     }
 
     fn is(&self, kind: impl Fn(&CallerKind) -> bool) -> bool {
@@ -109,23 +117,32 @@ pub(super) struct Hub {
     pub(super) core: Core,
     /// The daemon's user.
     pub(super) uid: u32,
+    /// Who tells what callers are.
+    pub(super) callers: Callers,
     barriers: mpsc::Sender<oneshot::Sender<()>>,
     registry: Mutex<Registry>,
 }
 
 impl Hub {
     /// Without anybody. The receiver is for [`super::signals::run`].
-    pub(super) fn new(core: Core) -> (Self, mpsc::Receiver<oneshot::Sender<()>>) {
+    pub(super) fn new(core: Core, callers: Callers) -> (Self, mpsc::Receiver<oneshot::Sender<()>>) {
         let (barriers, waiting) = mpsc::channel(1);
         let uid = rustix::process::getuid().as_raw();
-        (Self { core, uid, barriers, registry: Mutex::default() }, waiting)
+        (Self { core, uid, callers, barriers, registry: Mutex::default() }, waiting)
     }
 
     /// Adds a client that was not seen before.
     pub(super) fn admit(&self, name: Option<OwnedUniqueName>, kind: Option<CallerKind>, outbox: Outbox) -> Arc<Client> {
         let kind = OnceCell::new_with(kind);
-        let id = self.core.next_caller();
-        let client = Client { id, name, kind, subscribed: AtomicBool::new(false), agent: Mutex::default(), outbox };
+        let client = Client {
+            id: self.core.next_caller(),
+            name,
+            kind,
+            subscribed: AtomicBool::default(),
+            agent: Mutex::default(),
+            refused: AtomicBool::default(),
+            outbox,
+        };
         let client = Arc::new(client);
         self.registry().clients.insert(client.id, client.clone());
         client
@@ -214,12 +231,13 @@ mod tests {
     use tokio::sync::{broadcast, mpsc, watch};
 
     use super::{Client, Hub, Outbox};
+    use crate::callers::Callers;
     use crate::handle::{Core, Facts};
 
     fn hub() -> Hub {
         let (view, events) = (watch::channel(Arc::new(View::default())).1, broadcast::channel(1).0);
         let facts = Facts { version: String::new(), port: 0, key_protection: "file" };
-        Hub::new(Core::new(mpsc::channel(1).0, view, events, facts)).0
+        Hub::new(Core::new(mpsc::channel(1).0, view, events, facts), Callers::Own).0
     }
 
     #[test]

@@ -17,8 +17,6 @@ pub(super) const HANDSHAKE: Duration = Duration::from_secs(5);
 pub(super) const SESSION_BUS: Duration = Duration::from_secs(10);
 /// How long calls of a client that has left may still take before what it opened ends.
 pub(super) const LAST_CALLS: Duration = Duration::from_secs(1);
-/// Bytes of `.flatpak-info` and of `/proc/PID/cgroup` that are read: both are far shorter.
-pub(super) const SANDBOX_FILE: u64 = 64 * 1024;
 
 /// How long an agent may take to answer: as long as a challenge can be open, after which its pairing is over anyway.
 pub(super) const AGENT: Duration = kinlink_proto::limits::CHALLENGE_MAX;

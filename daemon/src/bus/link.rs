@@ -20,8 +20,8 @@ use super::{call, limits, public, stopped};
 pub(super) enum Side {
     /// A bus: clients are told apart by their unique names.
     Bus,
-    /// One client.
-    Peer(CallerKind),
+    /// One client, and what it may do, if anybody could say.
+    Peer(Option<CallerKind>),
 }
 
 /// A client with its calls under way.
@@ -77,7 +77,7 @@ impl Link {
     fn new(hub: Arc<Hub>, connection: Connection, side: Side, outbox: Outbox) -> Self {
         let peer = match side {
             Side::Bus => None,
-            Side::Peer(kind) => Some(hub.admit(None, Some(kind), outbox.clone())),
+            Side::Peer(kind) => Some(hub.admit(None, kind, outbox.clone())),
         };
         let peer = peer.map(|client| Guest { client, calls: JoinSet::new() });
         Self { hub, connection, outbox, peer, guests: BTreeMap::new(), departures: JoinSet::new() }
@@ -151,8 +151,11 @@ async fn depart(hub: Arc<Hub>, mut guest: Guest) {
 }
 
 async fn answer(hub: Arc<Hub>, connection: Connection, client: Arc<Client>, message: Message) {
-    let identified = client.kind.get_or_init(|| public::identify(&connection, client.name.as_ref(), hub.uid));
-    let _kind = identified.await;
+    // If nobody can say now what it is, its next call asks again; this one is nobody's.
+    let identify = || public::identify(&hub, &connection, client.name.as_ref());
+    if let Err(error) = client.kind.get_or_try_init(identify).await {
+        tracing::debug!("a D-Bus call from nobody: {error}");
+    }
     let reply = call::answer(&hub, &connection, &client, &message).await;
     if message.header().primary().flags().contains(Flags::NO_REPLY_EXPECTED) {
         return;

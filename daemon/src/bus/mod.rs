@@ -40,6 +40,7 @@ use tokio::task::JoinSet;
 
 pub use error::StartError;
 
+use crate::callers::Callers;
 use crate::handle::Core;
 use hub::Hub;
 
@@ -81,14 +82,23 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Serves `core`. A session bus that is not there is logged; one where the name is taken is an error.
+    /// [`serve`](Self::serve), where this process looks at its callers itself.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start(core: Core, options: BusOptions) -> Result<Self, StartError> {
+        Self::serve(core, options, Callers::Own).await
+    }
+
+    /// Serves `core` to callers that `callers` tells apart. A session bus that is not there is logged; one where the name is
+    /// taken is an error.
     ///
     /// # Errors
     /// The private socket cannot be made, or another daemon has the name or the socket.
-    pub async fn start(core: Core, options: BusOptions) -> Result<Self, StartError> {
+    pub async fn serve(core: Core, options: BusOptions, callers: Callers) -> Result<Self, StartError> {
         let (stop, stopped) = watch::channel(false);
         let events = core.events();
-        let (hub, barriers) = Hub::new(core);
+        let (hub, barriers) = Hub::new(core, callers);
         let hub = Arc::new(hub);
         let socket = private::Socket::open(options.private)?;
         let public = public::connect(options.session).await?;

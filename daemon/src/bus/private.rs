@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use zbus::connection::{AuthMechanism, Builder};
-use zbus::{Guid, MessageStream};
+use zbus::{Connection, Guid, MessageStream};
 
 use super::error::StartError;
 use super::hub::Hub;
@@ -165,8 +165,9 @@ async fn handshake(
     if peer.uid() != hub.uid {
         return Err(io::Error::other(format!("it is of the user {}", peer.uid())).into());
     }
-    let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
-    let kind = public::look_up(pid, Some(peer.uid()), hub.uid).await;
     let builder = Builder::unix_stream(stream.into_std()?).server(guid).p2p().auth_mechanism(AuthMechanism::External);
-    Ok((builder.build_message_stream().await?, link::Side::Peer(kind)))
+    let messages = builder.build_message_stream().await?;
+    // If nobody can say now what it is, it is nobody, and its next call asks again.
+    let kind = public::identify(hub, &Connection::from(&messages), None).await.ok();
+    Ok((messages, link::Side::Peer(kind)))
 }

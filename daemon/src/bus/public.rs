@@ -1,5 +1,8 @@
 //! The session bus: its name, and what the bus knows of its clients.
 
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
 use kinlink_proto::dbus::BUS_NAME;
 use kinlink_proto::engine::command::CallerKind;
 use tokio::time::timeout;
@@ -9,7 +12,9 @@ use zbus::proxy::CacheProperties;
 use zbus::{Connection, MatchRule, Message, MessageStream, connection, message};
 
 use super::error::StartError;
+use super::hub::Hub;
 use super::{SessionBus, caller, limits};
+use crate::callers::{self, Unavailable};
 
 const BUS: &str = "org.freedesktop.DBus";
 
@@ -81,14 +86,24 @@ pub(super) fn departed(message: &Message) -> Option<OwnedUniqueName> {
     gone.then(|| UniqueName::try_from(name).ok().map(|name| name.to_owned().into())).flatten()
 }
 
-/// What the client called `name` may do, by what the bus knows of its process.
-pub(super) async fn identify(connection: &Connection, name: Option<&OwnedUniqueName>, ours: u32) -> CallerKind {
-    let Some(name) = name else { return caller::unknown() };
-    match credentials(connection, name).await {
-        Ok(seen) => look_up(seen.process_id(), seen.unix_user_id(), ours).await,
+/// What the client called `name` may do, by what the bus knows of its process; without a name, the one at the other end.
+///
+/// # Errors
+/// [`Unavailable`]: nobody can say now.
+pub(super) async fn identify(
+    hub: &Hub,
+    connection: &Connection,
+    name: Option<&OwnedUniqueName>,
+) -> Result<CallerKind, Unavailable> {
+    let seen = match name {
+        Some(name) => credentials(connection, name).await.map(Arc::new),
+        None => connection.peer_creds().await.cloned().map_err(zbus::Error::from),
+    };
+    match seen {
+        Ok(seen) => look_up(hub, &seen).await,
         Err(error) => {
-            tracing::debug!("{name} is not identified: {error}");
-            caller::unknown()
+            tracing::debug!("a client is not identified: {error}");
+            Ok(caller::unknown())
         }
     }
 }
@@ -97,8 +112,15 @@ async fn credentials(connection: &Connection, name: &OwnedUniqueName) -> Result<
     Ok(bus(connection).await?.get_connection_credentials(BusName::from(name.as_ref())).await?)
 }
 
-/// [`caller::identify`] on a thread that may block: the root of a sandbox can be a slow file system.
-pub(super) async fn look_up(pid: Option<u32>, uid: Option<u32>, ours: u32) -> CallerKind {
-    let looked = tokio::task::spawn_blocking(move || caller::identify(pid, uid, ours)).await;
-    looked.unwrap_or_else(|_| caller::unknown())
+/// What the process at the other end may do: nothing, if it is another user's.
+///
+/// # Errors
+/// [`Unavailable`]: nobody can say now.
+async fn look_up(hub: &Hub, seen: &ConnectionCredentials) -> Result<CallerKind, Unavailable> {
+    if seen.unix_user_id() != Some(hub.uid) {
+        return Ok(caller::unknown());
+    }
+    // The process that connected, not the one that has its id by now: where neither bus nor kernel pins it, the id.
+    let pinned = seen.process_fd().map(|fd| fd.as_fd().try_clone_to_owned().ok());
+    hub.callers.look_up(pinned.unwrap_or_else(|| callers::process(seen.process_id()))).await
 }

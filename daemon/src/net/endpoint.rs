@@ -27,6 +27,7 @@ use super::links::Links;
 use super::quic::{self, Protocol};
 use super::socket;
 use super::tls::{self, Tls, TlsError, Trust};
+use crate::handed;
 
 /// How long a linking peer has to acknowledge the last frame when linking closes.
 const LINK_LINGER: Duration = Duration::from_secs(2);
@@ -79,8 +80,8 @@ pub(super) struct Shared {
 type Slot = Mutex<Option<Listening>>;
 
 impl Net {
-    /// Listens on `port` (0: draws one), IPv6 and IPv4, for the keys that `admission` allows. To be called within a
-    /// tokio runtime.
+    /// Listens on `port` (0: draws one), IPv6 and IPv4, for the keys that `admission` allows. The service manager is asked
+    /// to keep the socket for the next run. To be called within a tokio runtime.
     ///
     /// # Errors
     /// If the port is taken, or no certificate can be made.
@@ -90,13 +91,25 @@ impl Net {
         admission: Admission,
         events: mpsc::Sender<NetEvent>,
     ) -> Result<Self, NetError> {
+        let socket = socket::open(port).map_err(|source| NetError::Bind { port, source })?;
+        handed::keep(&socket);
+        Self::listen(identity, socket, admission, events)
+    }
+
+    /// [`bind`](Self::bind) on a socket that is there already.
+    ///
+    /// # Errors
+    /// If the socket is of no use, or no certificate can be made.
+    pub fn listen(
+        identity: &Identity,
+        socket: std::net::UdpSocket,
+        admission: Admission,
+        events: mpsc::Sender<NetEvent>,
+    ) -> Result<Self, NetError> {
         let tls = Tls::new(identity)?;
         let server = quic::server(&tls, Protocol::Sync, Trust::Roster(admission.clone()))?;
-        let bound = socket::open(port).and_then(|socket| {
-            let port = socket.local_addr()?.port();
-            Ok((endpoint(Some(server), socket)?, port))
-        });
-        let (endpoint, port) = bound.map_err(|source| NetError::Bind { port, source })?;
+        let bound = socket.local_addr().and_then(|address| Ok((endpoint(Some(server), socket)?, address.port())));
+        let (endpoint, port) = bound.map_err(|source| NetError::Bind { port: 0, source })?;
         let shared = Arc::new(Shared {
             tls,
             admission,

@@ -77,6 +77,10 @@ pub fn core(
                     Seen::Command(caller, command)
                 }
                 Job::CallerGone(caller) => Seen::Gone(caller),
+                Job::Ping(answer) => {
+                    answer.send(()).ok();
+                    continue;
+                }
             };
             if log.send(fact).is_err() {
                 return;
