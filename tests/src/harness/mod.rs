@@ -7,12 +7,14 @@
 
 mod bus;
 mod capture;
+mod container;
 mod ctl;
 mod delay;
 mod faults;
 mod host;
 mod lan;
 mod link;
+mod machine;
 mod netns;
 
 use std::time::{Duration, Instant};
@@ -23,6 +25,7 @@ pub use ctl::{Ctl, Done, Failure};
 pub use host::{Host, NO_DISCOVERY, kinctl, kinlinkd};
 pub use lan::{Lan, Plan};
 pub use link::{Linking, link, wrong};
+pub use machine::{Installed, Machine, User};
 pub use netns::Namespace;
 
 /// What anything may take on a machine that is busy with something else.
