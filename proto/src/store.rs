@@ -38,7 +38,7 @@ pub enum Table {
     Waiting,
     /// Covered operations that may still have content: JournalId, number → row of `Entries`, covering operation.
     Covered,
-    /// The order in which the entries of a session last changed here: see `session/changes.rs`.
+    /// The order in which the entries of a session last changed here, and in which run: see `session/changes.rs`.
     Changes,
 }
 

@@ -183,10 +183,7 @@ impl Engine {
         limit: usize,
     ) -> Result<Reply, Fail> {
         self.usable(cx.now.wall, caller, session)?;
-        // The first write opens generation 1: that is no restored disk.
-        let generation = self.local.generation.max(1);
-        let (changes, cursor) =
-            self.sessions.changes_since(cx.store, session, generation, cursor, limit).map_err(read_error)?;
+        let (changes, cursor) = self.sessions.changes_since(cx.store, session, cursor, limit).map_err(read_error)?;
         let changes = changes.into_iter().map(|change| (key_view(change.now), change.deleted));
         Ok(Reply::Changes(changes.collect(), cursor))
     }

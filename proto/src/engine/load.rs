@@ -48,8 +48,8 @@ impl Engine {
         let keyring = load_keyring(&config, &roster, cx.store)?;
         let journals = Journals::load(cx.store)?;
         let index_key = load_index_key(&config, cx)?;
-        let sessions = Sessions::load(cx.store, &index_key, &keyring)?;
-        sessions.number_entries(cx.store)?;
+        let mut sessions = Sessions::load(cx.store, &index_key, &keyring)?;
+        sessions.begin_run(cx.store, config.run)?;
         let mut engine = Self {
             config,
             local,

@@ -3,31 +3,33 @@
 //! Each change of an entry gets the next number of its session, in the order in which it happened *here*: a device that hears of
 //! things in another order numbers them otherwise, so a number is never signed, sealed or sent. An entry keeps only its
 //! newest number. A [`Cursor`] is the number up to which an app has read, with a MAC that ties it to this device, this
-//! session and this history: building the index anew ([`Sessions::clear`]) begins another one, and so does the next generation
-//! of the own journal, by which a restored disk is told.
+//! session and this history, which ends when the index is built anew ([`Sessions::clear`]), and to the run of the daemon
+//! in which that number was given: on a disk that was restored another run gives it again, to something else.
 //!
 //! Rows of [`Table::Changes`], whose names say no more than those of [`Table::Entries`]:
 //!
 //! | key | value |
 //! | --- | --- |
 //! | `history` | `u64`: how often the index was built anew |
-//! | session, 0 | `u64`: the highest number given |
+//! | session, 0 | `u64`: the highest number given; the run in which it was |
 //! | session, 1, PRF of (space, key) | `u64`: the number of the entry's last change |
 //! | session, 2, number `u64` | the PRF |
+//! | session, 3, the complement of a number | the run in which that one and those up to the next such row were given |
 
 use super::Sessions;
 use super::content::Space;
 use super::index::{self, Entry, EntryKey};
 use super::read::{KeyInfo, ReadError};
-use crate::id::{Cursor, SessionId, Version};
+use crate::id::{Cursor, RunId, SessionId, Version};
 use crate::key::{self, Secret};
 use crate::store::{Read, Store, StoreError, Table, prefix_end};
-use crate::wire::Encode;
+use crate::wire::{Decode, Encode};
 
 const HISTORY: &[u8] = b"history";
 const LAST: u8 = 0;
 const BY_ROW: u8 = 1;
 const BY_NUMBER: u8 = 2;
+const RUNS: u8 = 3;
 /// Bytes of a number in front of a cursor's MAC.
 const NUMBER: usize = 8;
 
@@ -49,8 +51,7 @@ impl std::fmt::Debug for Changed {
 
 impl Sessions {
     /// The entries of a session that changed behind `cursor`, or all that ever were, each once, those that changed longest ago
-    /// first, at most `limit`; and the cursor behind them. None means that there are no more. `generation` is that of the
-    /// own journal.
+    /// first, at most `limit`; and the cursor behind them. None means that there are no more.
     ///
     /// # Errors
     /// [`ReadError::StartOver`] if the cursor is not one of this session and history; if the session is not there or has ended.
@@ -58,16 +59,14 @@ impl Sessions {
         &self,
         store: &dyn Read,
         session: SessionId,
-        generation: u32,
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<(Vec<Changed>, Cursor), ReadError> {
         self.readable(session)?;
-        let seal = Seal { prf: self.index.prf(), session, generation, history: history(store)?.unwrap_or_default() };
-        let mut at = cursor.map_or(Some(0), |cursor| seal.open(cursor)).ok_or(ReadError::StartOver)?;
-        if at > last(store, session)? {
-            return Err(ReadError::StartOver);
-        }
+        let mut at = match cursor {
+            None => 0,
+            Some(cursor) => self.read_cursor(store, session, cursor)?.ok_or(ReadError::StartOver)?,
+        };
         let (mut found, end) = (Vec::new(), prefix_end(&row(session, BY_NUMBER, &[])));
         while found.len() < limit {
             let from = row(session, BY_NUMBER, &at.saturating_add(1).to_be_bytes());
@@ -79,7 +78,7 @@ impl Sessions {
                 found.extend(entry.and_then(changed));
             }
         }
-        Ok((found, seal.close(at)))
+        Ok((found, self.cursor(store, session, at)?))
     }
 
     /// Which values of a key are live, as an opaque token: it changes with every write of the key that arrives here, from
@@ -92,11 +91,13 @@ impl Sessions {
         Ok(entry.and_then(|entry| version(self.index.prf(), session, &entry)))
     }
 
-    /// Gives the entries of a store that was made before there were numbers one each. To be called after [`Self::load`].
+    /// Begins a run, which gives the numbers from now on: to be called after [`Self::load`]. The entries of a store that was
+    /// made before there were numbers get one each.
     ///
     /// # Errors
     /// If the store fails.
-    pub fn number_entries(&self, store: &mut dyn Store) -> Result<(), StoreError> {
+    pub fn begin_run(&mut self, store: &mut dyn Store, run: RunId) -> Result<(), StoreError> {
+        self.run = run;
         if history(store)?.is_some() {
             return Ok(());
         }
@@ -125,8 +126,12 @@ impl Sessions {
         if let Some(old) = store.get(Table::Changes, &of_row)? {
             store.delete(Table::Changes, &row(session, BY_NUMBER, &old))?;
         }
-        let next = last(store, session)?.saturating_add(1);
-        put(store, &row(session, LAST, &[]), next)?;
+        let (last, run) = last(store, session)?;
+        let next = last.saturating_add(1);
+        if run != self.run {
+            store.put(Table::Changes, &row(session, RUNS, &(!next).to_be_bytes()), &self.run.0)?;
+        }
+        store.put(Table::Changes, &row(session, LAST, &[]), &[&next.to_be_bytes()[..], &self.run.0].concat())?;
         put(store, &of_row, next)?;
         store.put(Table::Changes, &row(session, BY_NUMBER, &next.to_be_bytes()), prf)
     }
@@ -139,29 +144,30 @@ impl Sessions {
     }
 }
 
-/// What ties a cursor to where it holds.
-struct Seal<'a> {
-    prf: &'a Secret,
-    session: SessionId,
-    generation: u32,
-    history: u64,
-}
-
-impl Seal<'_> {
-    fn close(&self, number: u64) -> Cursor {
-        let number = number.to_be_bytes();
-        let (generation, history) = (self.generation.to_be_bytes(), self.history.to_be_bytes());
-        let mac = key::mac(self.prf, "cursor", &[self.session.as_bytes(), &generation, &history, &number]);
+impl Sessions {
+    fn cursor(&self, store: &dyn Read, session: SessionId, number: u64) -> Result<Cursor, StoreError> {
+        let history = history(store)?.unwrap_or_default().to_be_bytes();
+        let (run, number) = (run_of(store, session, number)?, number.to_be_bytes());
+        let mac = key::mac(self.index.prf(), "cursor", &[session.as_bytes(), &history, &run.0, &number]);
         let mut cursor = [0; Cursor::LEN];
         cursor[..NUMBER].copy_from_slice(&number);
         cursor[NUMBER..].copy_from_slice(&mac[..Cursor::LEN - NUMBER]);
-        Cursor(cursor)
+        Ok(Cursor(cursor))
     }
 
-    fn open(&self, cursor: Cursor) -> Option<u64> {
-        let at = number(cursor.0.get(..NUMBER)).ok()?;
-        key::same(&self.close(at).0, &cursor.0).then_some(at)
+    /// The number of a cursor, if it holds.
+    fn read_cursor(&self, store: &dyn Read, session: SessionId, cursor: Cursor) -> Result<Option<u64>, StoreError> {
+        let at = number(cursor.0.get(..NUMBER))?;
+        let given = at <= last(store, session)?.0;
+        Ok((given && key::same(&self.cursor(store, session, at)?.0, &cursor.0)).then_some(at))
     }
+}
+
+/// The run in which a number was given; none for 0.
+fn run_of(store: &dyn Read, session: SessionId, number: u64) -> Result<RunId, StoreError> {
+    let from = row(session, RUNS, &(!number).to_be_bytes());
+    let found = store.range(Table::Changes, &from, &prefix_end(&row(session, RUNS, &[])), 1)?;
+    found.first().map_or(Ok(RunId::NONE), |(_, run)| to_run(run))
 }
 
 /// An entry as it is told; a key that was only ever heard of in the context of others is none.
@@ -197,8 +203,16 @@ fn history(store: &dyn Read) -> Result<Option<u64>, StoreError> {
     store.get(Table::Changes, HISTORY)?.map(|bytes| number(Some(&bytes))).transpose()
 }
 
-fn last(store: &dyn Read, session: SessionId) -> Result<u64, StoreError> {
-    store.get(Table::Changes, &row(session, LAST, &[]))?.map_or(Ok(0), |bytes| number(Some(&bytes)))
+/// The highest number given, and in which run.
+fn last(store: &dyn Read, session: SessionId) -> Result<(u64, RunId), StoreError> {
+    match store.get(Table::Changes, &row(session, LAST, &[]))? {
+        None => Ok((0, RunId::NONE)),
+        Some(bytes) => Ok((number(bytes.get(..NUMBER))?, to_run(bytes.get(NUMBER..).unwrap_or_default())?)),
+    }
+}
+
+fn to_run(bytes: &[u8]) -> Result<RunId, StoreError> {
+    RunId::from_bytes(bytes).map_err(|_| damaged())
 }
 
 fn put(store: &mut dyn Store, key: &[u8], number: u64) -> Result<(), StoreError> {
@@ -207,5 +221,9 @@ fn put(store: &mut dyn Store, key: &[u8], number: u64) -> Result<(), StoreError>
 
 fn number(bytes: Option<&[u8]>) -> Result<u64, StoreError> {
     let bytes = bytes.and_then(|bytes| <[u8; NUMBER]>::try_from(bytes).ok());
-    bytes.map(u64::from_be_bytes).ok_or_else(|| StoreError("a number of the order of changes is damaged".into()))
+    bytes.map(u64::from_be_bytes).ok_or_else(damaged)
+}
+
+fn damaged() -> StoreError {
+    StoreError("a row of the order of changes is damaged".into())
 }

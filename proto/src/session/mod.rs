@@ -36,7 +36,7 @@ pub use register::OpId;
 
 use self::index::Index;
 use self::summary::Summary;
-use crate::id::{AccountId, DeviceId, SessionId};
+use crate::id::{AccountId, DeviceId, RunId, SessionId};
 use crate::key::{self, Secret};
 use crate::roster::keyring::Keyring;
 use crate::store::{Read, Store, StoreError, Table};
@@ -95,6 +95,8 @@ pub struct Sessions {
     update_needed: bool,
     /// Where the next sweep goes on.
     swept: Vec<u8>,
+    /// Which run gives numbers to changes.
+    run: RunId,
 }
 
 /// Titles and names are the user's: not shown.
@@ -113,7 +115,7 @@ impl Sessions {
         let index = Index::new(index_key);
         let summaries = index.summaries(store)?;
         let account = keyring.account().map(account_session);
-        Ok(Self { index, account, summaries, unreadable: 0, update_needed: false, swept: Vec::new() })
+        Ok(Self { index, account, summaries, unreadable: 0, update_needed: false, swept: Vec::new(), run: RunId::NONE })
     }
 
     /// Forgets everything, in memory and in the store, but the operations themselves. Cursors that were given out no longer

@@ -151,6 +151,7 @@ pub fn at_rest(world: &mut World) -> Result<(), String> {
     for camp in camps(world)? {
         same_journals(world, &camp)?;
         same_values(world, &camp)?;
+        super::apps::know_what_is_listed(world, &camp)?;
         sessions_end_everywhere(world, &camp)?;
         revocations_are_applied(world, &camp)?;
         nothing_beyond_the_honoured_position(world, &camp)?;

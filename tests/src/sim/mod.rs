@@ -5,6 +5,7 @@
 //! checked; at the end everything is healed and the devices must agree. A failure names its seed and step;
 //! running that seed again replays it.
 
+pub mod apps;
 pub mod device;
 pub mod invariants;
 pub mod many;

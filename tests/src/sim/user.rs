@@ -178,6 +178,7 @@ impl World {
         let Some(at) = self.pick(&self.members()) else { return };
         let sessions = self.open_sessions(at);
         let (Some(session), Some(key)) = (self.pick(&sessions), self.pick(&KEYS)) else { return };
+        self.catch_up(at, session);
         let covers = self.values(at, session, key);
         let author = self.devices[at].id();
         let delete = !covers.is_empty() && self.chance(15);

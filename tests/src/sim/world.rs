@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kinlink_proto::engine::command::{Caller, CallerId, CallerKind, Command, CommandId, PairingId};
 use kinlink_proto::engine::io::{ConnId, Event as Told, Input, Output};
-use kinlink_proto::id::{AccountId, DeviceId, EpochId};
+use kinlink_proto::id::{AccountId, DeviceId, EpochId, SessionId};
 use kinlink_proto::sync::transfer::Outgoing;
 use kinlink_proto::time::{Mono, Now, Wall};
 use kinlink_proto::wire::Address;
@@ -76,6 +76,8 @@ pub struct World {
     pub skew: Vec<u64>,
     /// Who was out, by what the maker of an epoch knew when it made it.
     pub shut_out: BTreeMap<EpochId, BTreeSet<DeviceId>>,
+    /// What apps were told, by device and session.
+    pub apps: BTreeMap<(usize, SessionId), super::apps::App>,
     /// Frames of old, by sender and receiver.
     old: BTreeMap<(usize, usize), Vec<Frame>>,
     /// Connections that broke.
@@ -151,6 +153,7 @@ impl World {
             replayed: 0,
             skew: (0..count).map(|index| 10_000 * index as u64).collect(),
             shut_out: BTreeMap::new(),
+            apps: BTreeMap::new(),
             old: BTreeMap::new(),
             breaks: 0,
             frames: 0,

@@ -77,7 +77,8 @@ fn an_app_hears_what_changed_while_it_did_not_run() {
     lab.order(0, Command::Delete { session, key: b"a".to_vec(), only_if: None }).unwrap();
     let (now, cursor) = changes(&mut lab, 1, session, Some(cursor)).unwrap();
     assert_eq!(now, [(b"b".to_vec(), false), (b"a".to_vec(), true)]);
-    // Its own first write opens a journal, and is no reason to begin anew.
+    lab.restart(1);
+    lab.connect(0, 1);
     lab.put(1, session, "c", b"3").unwrap();
     assert_eq!(changes(&mut lab, 1, session, Some(cursor)).unwrap().0, [(b"c".to_vec(), false)]);
     let end = Command::EndSession { session, reason: String::new() };

@@ -49,10 +49,16 @@ impl Device {
 
     fn with_keys(who: usize, keyring: Keyring) -> Self {
         let mut store = MemoryStore::new();
-        let sessions = Sessions::load(&store, &index_key(), &keyring).unwrap();
-        sessions.number_entries(&mut store).unwrap();
+        let mut sessions = Sessions::load(&store, &index_key(), &keyring).unwrap();
+        sessions.begin_run(&mut store, RunId([3; 16])).unwrap();
         let rng = ChaCha20Rng::seed_from_u64(who as u64);
         Self { who, generation: 1, store, journals: Journals::default(), sessions, keyring, rng }
+    }
+
+    /// The daemon starts again over its store.
+    fn restart(&mut self, run: u8) {
+        self.sessions = Sessions::load(&self.store, &index_key(), &self.keyring).unwrap();
+        self.sessions.begin_run(&mut self.store, RunId([run; 16])).unwrap();
     }
 
     fn id(&self) -> DeviceId {
