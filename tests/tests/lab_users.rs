@@ -15,13 +15,15 @@ use lab::Beside;
 use tempfile::TempDir;
 
 const NAME: &str = "org.kinlink.Kinlink1";
+/// `list` and `backup`: accounts that each Debian has and that run nothing. A bus serves nobody without one.
+const UIDS: [u32; 2] = [38, 34];
 
 /// A place that both users can enter, with programs that both can run.
 struct Machine {
     dir: TempDir,
 }
 
-/// A user without an account, so that the test leaves none behind.
+/// One of [`UIDS`].
 struct User {
     uid: u32,
     home: PathBuf,
@@ -128,8 +130,8 @@ fn two_users_of_one_machine_do_not_meet() {
         return;
     }
     let machine = Machine::new();
-    let uid = 200_000 + 2 * (std::process::id() % 100_000);
-    let (alice, bob) = (machine.user(uid), machine.user(uid + 1));
+    let [uid, other] = UIDS;
+    let (alice, bob) = (machine.user(uid), machine.user(other));
 
     // Each has its own.
     let (of_alice, of_bob) = (alice.status().stdout, bob.status().stdout);
