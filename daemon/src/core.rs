@@ -309,6 +309,7 @@ impl Core {
                 self.net.send(conn.0, frame);
             }
             Output::SendJournal { conn, journal, from, upto } => self.send_journal(conn, journal, from, upto),
+            Output::Widen { conn, bytes } => self.net.widen(conn.0, bytes),
             Output::Close { conn, code, linger } => self.net.close(conn.0, code, linger),
             Output::Dial { device, addresses } => self.net.dial(device, &addresses),
             Output::DialLink { pairing, shower, addresses, anywhere, key } => {
@@ -318,6 +319,9 @@ impl Core {
             Output::Discover(keys) => self.net.discover(keys),
             Output::CloseLinking => self.net.close_linking(),
             Output::Admit(devices) => self.admission.admit(devices),
+            Output::Restored => tracing::warn!(
+                "restored: this device was set back to an older state of its disk; it takes in what it lost, and writes to a new generation"
+            ),
             Output::EraseKeys => return ControlFlow::Break(self.erase_keys()),
             Output::Reset => return ControlFlow::Break(After::Reset),
         }
@@ -395,8 +399,8 @@ impl Core {
 /// What the network tells, as a fact for the engine.
 fn net_fact(event: NetEvent) -> Input {
     match event {
-        NetEvent::Connected { conn, peer, dialled, address } => {
-            Input::Connected { conn: ConnId(conn), peer, dialled, address }
+        NetEvent::Connected { conn, peer, dialled, address, exporter } => {
+            Input::Connected { conn: ConnId(conn), peer, dialled, address, exporter }
         }
         NetEvent::LinkConnected { conn, peer, dialled, address, exporter } => {
             Input::LinkConnected { conn: ConnId(conn), peer, dialled: dialled.map(PairingId), address, exporter }

@@ -13,6 +13,7 @@ use kinlink_daemon::net::tls::{ALPN_SYNC, Tls};
 use kinlink_proto::id::DeviceId;
 use kinlink_proto::limits;
 use kinlink_proto::wire::frame::{CloseCode, Frame};
+use kinlink_proto::wire::message::kind;
 use net_support::{Device, connect, connected_pair, frame, identity, loopback, pair};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ConnectionError, Endpoint};
@@ -33,7 +34,7 @@ fn assert_ended(event: &NetEvent, name: u64, with: Option<CloseCode>) {
 async fn frames_go_both_ways_and_each_side_knows_the_other() {
     let (mut a, mut b) = pair();
     a.net.dial(b.id, &[b.address()]);
-    let NetEvent::Connected { conn: at_a, peer, dialled: true, address } = a.next().await else { panic!() };
+    let NetEvent::Connected { conn: at_a, peer, dialled: true, address, .. } = a.next().await else { panic!() };
     assert_eq!((peer, address), (b.id, b.address()));
     a.net.send(at_a, frame(1, limits::FRAME_CONTROL));
     let NetEvent::Connected { conn: at_b, peer, dialled: false, .. } = b.next().await else { panic!() };
@@ -117,16 +118,97 @@ async fn a_peer_that_takes_nothing_is_closed_before_it_costs_all_memory() {
 
 #[tokio::test]
 async fn an_unknown_device_learns_that_it_is_unknown() {
+    for known in [vec![], vec![identity(3).device()]] {
+        learns_that_it_is_unknown(&known).await;
+    }
+}
+
+/// Whether or not others are known there, a key that is not and does not introduce itself is closed, and nobody hears of it.
+async fn learns_that_it_is_unknown(known: &[DeviceId]) {
     let (mut a, mut b) = pair();
-    b.admission.admit([]);
+    b.admission.admit(known.iter().copied());
     a.net.dial(b.id, &[b.address()]);
     // The refusal may arrive before or after this side's part of the handshake is done.
     match a.next().await {
         NetEvent::DialFailed { .. } => {}
-        NetEvent::Connected { conn, .. } => assert_ended(&a.next().await, conn, Some(CloseCode::UnknownDevice)),
+        NetEvent::Connected { conn, .. } => {
+            a.net.send(conn, frame(0x8201, 100));
+            assert_ended(&a.next().await, conn, Some(CloseCode::UnknownDevice));
+        }
         other => panic!("{other:?}"),
     }
     a.net.shutdown().await;
+    b.net.shutdown().await;
+    while let Ok(event) = b.events.try_recv() {
+        assert!(matches!(event, NetEvent::Addresses(_)), "{event:?}");
+    }
+}
+
+/// A key that `b` does not know, with its first frame sent.
+async fn stranger(b: &Device, seed: u8, first: Frame) -> (Device, u64) {
+    let mut a = Device::new(seed);
+    a.admission.admit([b.id]);
+    a.net.dial(b.id, &[b.address()]);
+    let at_a = a.connected().await;
+    a.net.send(at_a, first);
+    (a, at_a)
+}
+
+fn introduction(len: usize) -> Frame {
+    Frame { kind: kind::INTRODUCTION, body: vec![7; len] }
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_heard_frame_by_frame_until_it_is_known() {
+    let mut b = Device::new(2);
+    b.admission.admit([identity(9).device()]);
+    let (mut a, at_a) = stranger(&b, 1, introduction(limits::FRAME_STRANGER)).await;
+    a.net.send(at_a, frame(1, limits::FRAME_INTRODUCED));
+    let NetEvent::Connected { conn: at_b, peer, .. } = b.next().await else { panic!("no connection") };
+    assert_eq!(peer, a.id);
+    assert_eq!(b.received().await, introduction(limits::FRAME_STRANGER));
+    b.net.widen(at_b, limits::FRAME_INTRODUCED);
+    assert_eq!(b.received().await, frame(1, limits::FRAME_INTRODUCED));
+    // Nothing more is read before it is known; then transfers, too.
+    a.net.send(at_a, frame(2, 10));
+    a.net.send_journal(at_a, std::iter::once(frame(3, 10)));
+    b.net.widen(at_b, limits::FRAME_CONTROL);
+    let mut came = vec![b.next().await, b.next().await];
+    came.sort_by_key(|event| matches!(event, NetEvent::Transfer { .. }));
+    assert!(matches!(&came[0], NetEvent::Received { frame: got, .. } if *got == frame(2, 10)), "{came:?}");
+    assert!(matches!(&came[1], NetEvent::Transfer { frame: got, .. } if *got == frame(3, 10)), "{came:?}");
+    b.net.send(at_b, frame(4, 10));
+    assert_eq!(a.received().await, frame(4, 10));
+}
+
+#[tokio::test]
+async fn an_unknown_key_that_says_too_much_is_closed() {
+    let mut b = Device::new(2);
+    b.admission.admit([identity(9).device()]);
+    let (mut a, at_a) = stranger(&b, 1, introduction(limits::FRAME_STRANGER + 1)).await;
+    assert_ended(&a.next().await, at_a, Some(CloseCode::UnknownDevice));
+    let (mut a, at_a) = stranger(&b, 3, introduction(10)).await;
+    let at_b = b.connected().await;
+    assert_eq!(b.received().await, introduction(10));
+    a.net.send(at_a, frame(1, limits::FRAME_INTRODUCED + 1));
+    b.net.widen(at_b, limits::FRAME_INTRODUCED);
+    assert_ended(&b.next().await, at_b, None);
+    assert_ended(&a.next().await, at_a, Some(CloseCode::Protocol));
+}
+
+#[tokio::test]
+async fn unknown_keys_that_lead_to_nothing_are_heard_a_few_at_a_time() {
+    let mut b = Device::new(2);
+    b.admission.admit([identity(9).device()]);
+    for seed in 10..10 + u8::try_from(limits::INTRODUCTIONS_PER_SOURCE).unwrap() {
+        let (_a, _) = stranger(&b, seed, introduction(10)).await;
+        let at_b = b.connected().await;
+        assert_eq!(b.received().await, introduction(10));
+        b.net.close(at_b, CloseCode::UnknownDevice, Duration::ZERO);
+        assert_ended(&b.next().await, at_b, None);
+    }
+    let (mut a, at_a) = stranger(&b, 99, introduction(10)).await;
+    assert_ended(&a.next().await, at_a, Some(CloseCode::UnknownDevice));
     b.net.shutdown().await;
     while let Ok(event) = b.events.try_recv() {
         assert!(matches!(event, NetEvent::Addresses(_)), "{event:?}");

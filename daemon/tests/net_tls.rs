@@ -170,8 +170,9 @@ fn another_device_at_the_address_is_not_taken_for_the_one_dialled() {
 }
 
 #[test]
-fn a_key_that_is_not_in_the_roster_is_refused_and_told_so() {
-    let (server, _) = server();
+fn where_there_is_no_account_any_key_is_refused_and_told_so() {
+    let (server, admission) = server();
+    admission.admit([]);
     let handshake = Handshake::run(&Arc::new(client(3)), &server);
     assert!(handshake.at_server.is_err());
     assert_eq!(handshake.at_client, Err(Error::AlertReceived(AlertDescription::AccessDenied)));

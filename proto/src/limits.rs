@@ -91,6 +91,8 @@ pub const AGE_STEP: Duration = Duration::from_secs(600);
 /// What a revoked device still holds, sealed and without its keys, goes after this much running
 /// time: until then a recovery key can undo the revocation.
 pub const REVOKED_KEEPS: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long a device that was restored from an old disk says so in its status, in running time.
+pub const RESTORED_SHOWN: Duration = Duration::from_secs(24 * 3600);
 /// How long the revoker waits for the revoked device to have stored its revocation.
 pub const REVOKED_WAIT: Duration = Duration::from_millis(200);
 
@@ -104,6 +106,20 @@ pub const HANDSHAKES_PER_SOURCE: usize = 8;
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A linked peer says Hello at once.
 pub const HELLO: Duration = Duration::from_secs(10);
+/// How long an unknown key has to introduce itself, and to bring the statements that link it: it says both at once.
+pub const INTRODUCTION: Duration = Duration::from_secs(5);
+/// Unknown keys that are being heard at once: a new device meets few that have not heard of it.
+pub const INTRODUCTIONS: usize = 8;
+/// Those from one source address.
+pub const INTRODUCTIONS_PER_SOURCE: usize = 2;
+/// How long the place of an unknown key stays taken that did not turn out to be linked, so that whoever holds no key of the
+/// account costs no more than a look at a few frames in a minute.
+pub const INTRODUCTION_COOLS: Duration = Duration::from_secs(10);
+/// Epochs under which a newcomer proves itself: the receiver has to hold one of them, and all fit into
+/// [`FRAME_STRANGER`]. Every revocation makes one.
+pub const INTRODUCTION_EPOCHS: usize = 64;
+/// Bytes of the frame with the statements that link a newcomer, or that put the receiver out: a link is 1.6 KiB.
+pub const FRAME_INTRODUCED: usize = 64 * 1024;
 /// QUIC's idle time-out: a peer that vanished is noticed within this.
 pub const IDLE: Duration = Duration::from_secs(60);
 /// QUIC keep-alive: twice within the idle time-out; also keeps NAT bindings.

@@ -26,13 +26,13 @@ const COST: u64 = 32 * 1024;
 /// Codes of TLS alerts, as QUIC carries them (RFC 9001 section 4.8).
 mod alert {
     pub(crate) const BAD_CERTIFICATE: u64 = 0x100 + 42;
-    pub(crate) const ACCESS_DENIED: u64 = 0x100 + 49;
     pub(crate) const CERTIFICATE_REQUIRED: u64 = 0x100 + 116;
     pub(crate) const NO_APPLICATION_PROTOCOL: u64 = 0x100 + 120;
 }
 
 /// Close codes of PROTOCOL.md section 11.
 mod code {
+    pub(crate) const UNKNOWN_DEVICE: u64 = 3;
     pub(crate) const PROTOCOL: u64 = 5;
     pub(crate) const UPDATE_NEEDED: u64 = 7;
     pub(crate) const BAD_PROOF: u64 = 20;
@@ -81,19 +81,23 @@ fn who_is_not_linked_is_refused() {
     let to = json!(["127.0.0.1", port(&anna)]);
     let cases = [
         ("no certificate", json!({"alpn": "kinlink/1"}), alert::CERTIFICATE_REQUIRED),
-        ("an unknown key", json!({"alpn": "kinlink/1", "key": "ed25519"}), alert::ACCESS_DENIED),
+        (
+            "an unknown key",
+            json!({"alpn": "kinlink/1", "key": "ed25519", "send": frame(0x8201, 2, &[0; 2])}),
+            code::UNKNOWN_DEVICE,
+        ),
         ("a key of another kind", json!({"alpn": "kinlink/1", "key": "rsa"}), alert::BAD_CERTIFICATE),
         ("linking", json!({"alpn": "kinlink-link/1", "key": "ed25519"}), alert::NO_APPLICATION_PROTOCOL),
         ("something else", json!({"alpn": "h3", "key": "ed25519"}), alert::NO_APPLICATION_PROTOCOL),
         (
             "early data",
-            json!({"alpn": "kinlink/1", "key": "ed25519", "resume": true, "send": "8201"}),
-            alert::ACCESS_DENIED,
+            json!({"alpn": "kinlink/1", "key": "ed25519", "resume": true, "send": frame(0x8201, 2, &[0; 2])}),
+            code::UNKNOWN_DEVICE,
         ),
     ];
     let list: Vec<Value> = cases.iter().map(|(_, attempt, _)| with_target(attempt, &to)).collect();
     for ((what, _, code), outcome) in cases.iter().zip(attempts(&list)) {
-        assert_refused(what, &outcome, false, *code);
+        assert_refused(what, &outcome, *code == code::UNKNOWN_DEVICE, *code);
         assert_eq!(outcome["read"], 0, "{what}: {outcome}");
         assert_eq!(outcome["early_sent"].as_u64() > Some(0), *what == "early data", "{what}: {outcome}");
     }

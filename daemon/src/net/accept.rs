@@ -1,6 +1,6 @@
 //! Who comes in: address validation, caps, the handshake, and a second look at the roster.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::endpoint::{Shared, peer_of};
 use super::gate::{Gate, Permit, Verdict};
 use super::interfaces;
 use super::quic::{self, Protocol};
+use super::stranger::{self, Place};
 
 /// Which socket this is.
 #[derive(Clone, Copy, Debug)]
@@ -132,21 +133,46 @@ async fn welcome(
     };
     let peer = peer_of(&connection).ok_or_else(|| refuse(CloseCode::Protocol))?;
     check_network(door, connection.remote_address()).map_err(refuse)?;
-    let control = within(limits::HELLO, connection.accept_bi()).await.map_err(|_| refuse(CloseCode::Protocol))??;
-    let live =
-        |protocol, permit| Live { protocol, dialled: false, endpoint, connection: connection.clone(), control, permit };
+    // The roster may have changed since the verifier looked, and changes while the first word is waited for.
+    let unknown = matches!(door, Door::Sync) && !shared.admission.allows(&peer);
+    let place = match unknown {
+        true => Some(place(shared, connection.remote_address().ip()).ok_or_else(|| refuse(CloseCode::UnknownDevice))?),
+        false => None,
+    };
+    let (patience, late) = match place {
+        Some(_) => (limits::INTRODUCTION, CloseCode::UnknownDevice),
+        None => (limits::HELLO, CloseCode::Protocol),
+    };
+    let mut control = within(patience, connection.accept_bi()).await.map_err(|_| refuse(late))??;
+    if place.is_none() && matches!(door, Door::Sync) && !shared.admission.allows(&peer) {
+        return Err(refuse(CloseCode::UnknownDevice));
+    }
+    let stranger = match place {
+        Some(place) => {
+            let first = stranger::introduction(&mut control.1).await;
+            Some((place, first.ok_or_else(|| refuse(CloseCode::UnknownDevice))?))
+        }
+        None => None,
+    };
+    let live = |protocol, permit, stranger| {
+        let connection = connection.clone();
+        Live { protocol, dialled: false, endpoint, connection, control, permit, stranger }
+    };
     match door {
-        // The roster may have changed since the verifier looked.
-        Door::Sync if !shared.admission.allows(&peer) => return Err(refuse(CloseCode::UnknownDevice)),
         Door::Sync => {
             drop(permit);
-            shared.connected(live(Protocol::Sync, None), peer);
+            shared.connected(live(Protocol::Sync, None, stranger), peer).map_err(|_| refuse(CloseCode::Internal))?;
         }
         Door::Link { .. } => shared
-            .link_connected(live(Protocol::Link, Some(permit)), peer, None)
+            .link_connected(live(Protocol::Link, Some(permit), None), peer, None)
             .map_err(|_| refuse(CloseCode::Internal))?,
     }
     Ok(())
+}
+
+/// Where an unknown key may introduce itself, if it may.
+fn place(shared: &Shared, source: IpAddr) -> Option<Place> {
+    if shared.admission.hears_strangers() { shared.strangers.enter(source) } else { None }
 }
 
 /// Whether this door is open to whoever comes from `source`.

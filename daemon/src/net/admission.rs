@@ -51,6 +51,11 @@ impl Admission {
         self.read(|state| state.devices.contains(device))
     }
 
+    /// Whether an unknown key may introduce itself: where there is nobody who may connect there is no account.
+    pub(super) fn hears_strangers(&self) -> bool {
+        self.read(|state| !state.devices.is_empty())
+    }
+
     /// Whether this address worked before.
     pub(super) fn knows(&self, address: IpAddr) -> bool {
         self.read(|state| state.addresses.contains(&address.to_canonical()))

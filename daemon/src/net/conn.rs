@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,7 @@ use super::event::NetEvent;
 use super::framing::{self, FrameError};
 use super::gate::Permit;
 use super::quic::{self, Protocol};
+use super::stranger::Place;
 use super::transfer::{self, Produce};
 
 /// Bytes of frames that wait for a peer. One that takes nothing is closed at this point, and asks for what it lacks
@@ -33,6 +35,8 @@ pub(super) struct Live {
     pub(super) control: (SendStream, RecvStream),
     /// Held for as long as a stranger is connected.
     pub(super) permit: Option<Permit>,
+    /// On `kinlink/1`, of a key that is not known: its place, and the introduction that it began with.
+    pub(super) stranger: Option<(Place, Frame)>,
 }
 
 impl Live {
@@ -65,6 +69,10 @@ struct Handle {
     queued: Arc<AtomicUsize>,
     transfers: mpsc::UnboundedSender<Produce>,
     end: oneshot::Sender<Order>,
+    /// Bytes of the next control frame that the peer may send; 0 while an unknown key waits for what is made of the last one.
+    granted: Arc<watch::Sender<usize>>,
+    /// Of an unknown key, until it turned out to be linked.
+    place: Option<Place>,
     stranger: bool,
     endpoint: Endpoint,
     connection: Connection,
@@ -83,23 +91,27 @@ impl Order {
 
 impl Registry {
     /// Takes a connection in and runs it in a task of its own; `announce` makes the event that tells its name.
-    pub(super) fn run(&self, live: Live, events: mpsc::Sender<NetEvent>, announce: impl FnOnce(u64) -> NetEvent) {
+    pub(super) fn run(&self, mut live: Live, events: mpsc::Sender<NetEvent>, announce: impl FnOnce(u64) -> NetEvent) {
         let name = self.names.fetch_add(1, Ordering::Relaxed);
         let (outbox, frames) = mpsc::unbounded_channel();
         let (transfers, produces) = mpsc::unbounded_channel();
         let (end, order) = oneshot::channel();
         let queued = Arc::new(AtomicUsize::new(0));
+        let (place, first) = live.stranger.take().unzip();
+        let granted = Arc::new(watch::Sender::new(if place.is_some() { 0 } else { live.frame_max() }));
         let handle = Handle {
             outbox,
             queued: queued.clone(),
             transfers,
             end,
+            granted: granted.clone(),
+            place,
             stranger: live.stranger(),
             endpoint: live.endpoint.clone(),
             connection: live.connection.clone(),
         };
         self.handles().insert(name, handle);
-        let task = Task { name, events, frames, queued, produces, order };
+        let task = Task { name, events, frames, queued, produces, order, granted, first };
         let running = Running::new(self.running.clone());
         tokio::spawn(task.run(self.clone(), live, running, announce(name)));
     }
@@ -130,6 +142,22 @@ impl Registry {
         {
             tracing::debug!(conn = name, "a transfer for a connection that has just ended");
         }
+    }
+
+    /// Lets an unknown key send its next frame; from [`limits::FRAME_CONTROL`] bytes on it is a peer like any other, and
+    /// its address is returned.
+    pub(super) fn widen(&self, name: u64, bytes: usize) -> Option<IpAddr> {
+        let mut handles = self.handles();
+        let handle = handles.get_mut(&name)?;
+        let known = bytes >= limits::FRAME_CONTROL;
+        if known {
+            quic::widen(&handle.connection);
+            if let Some(place) = handle.place.take() {
+                place.leave();
+            }
+        }
+        handle.granted.send_replace(bytes);
+        known.then(|| handle.connection.remote_address().ip())
     }
 
     /// Orders a connection to end.
@@ -200,6 +228,9 @@ struct Task {
     queued: Arc<AtomicUsize>,
     produces: mpsc::UnboundedReceiver<Produce>,
     order: oneshot::Receiver<Order>,
+    granted: Arc<watch::Sender<usize>>,
+    /// What an unknown key began with.
+    first: Option<Frame>,
 }
 
 /// Why a connection's task stops.
@@ -237,14 +268,20 @@ impl Task {
 
     /// Reads and writes until the connection ends; the code that the peer closed with.
     async fn exchange(&mut self, live: Live) -> Option<CloseCode> {
-        let max = live.frame_max();
+        let unknown = self.first.is_some();
+        if let Some(frame) = self.first.take()
+            && self.events.send(NetEvent::Received { conn: self.name, frame }).await.is_err()
+        {
+            return None;
+        }
+        let grants = Grants { granted: self.granted.clone(), unknown };
         let Live { connection, control: (mut send, mut recv), permit, .. } = live;
         let mut writing = Writing::new(write_all(&mut send, &mut self.frames, &self.queued));
         let end = tokio::select! {
             biased;
             order = &mut self.order => End::Ordered(order.unwrap_or(Order::STOP)),
-            end = read_control(&connection, &mut recv, max, self.name, &self.events) => end,
-            () = transfer::receive(&connection, self.name, &self.events) => End::Fault,
+            end = read_control(&connection, &mut recv, &grants, self.name, &self.events) => end,
+            () = receive_transfers(&connection, &grants, self.name, &self.events) => End::Fault,
             never = transfer::send(&connection, &mut self.produces) => never,
             never = writing.forever() => never,
         };
@@ -263,15 +300,56 @@ impl Task {
     }
 }
 
+/// What the peer may send next.
+struct Grants {
+    granted: Arc<watch::Sender<usize>>,
+    /// The key was unknown at first: each frame waits for a grant of its own until it is known.
+    unknown: bool,
+}
+
+impl Grants {
+    /// Bytes of the next frame, once there may be one.
+    async fn next(&self) -> usize {
+        if !self.unknown {
+            return *self.granted.borrow();
+        }
+        let mut changes = self.granted.subscribe();
+        // This end holds the sender, so the wait ends with a grant or with the connection.
+        let max = changes.wait_for(|max| *max > 0).await.map_or(0, |max| *max);
+        if max < limits::FRAME_CONTROL {
+            self.granted.send_replace(0);
+        }
+        max
+    }
+
+    /// Waits until the peer is one like any other.
+    async fn known(&self) {
+        let mut changes = self.granted.subscribe();
+        if self.unknown && changes.wait_for(|max| *max >= limits::FRAME_CONTROL).await.is_err() {
+            pending::<()>().await;
+        }
+    }
+}
+
+/// Hands transfers on, of peers that are known.
+async fn receive_transfers(connection: &Connection, grants: &Grants, name: u64, events: &mpsc::Sender<NetEvent>) {
+    grants.known().await;
+    transfer::receive(connection, name, events).await;
+}
+
 /// Hands frames of the control stream on. What arrived before the peer closed is still handed on.
 async fn read_control(
     connection: &Connection,
     stream: &mut RecvStream,
-    max: usize,
+    grants: &Grants,
     name: u64,
     events: &mpsc::Sender<NetEvent>,
 ) -> End {
     loop {
+        let max = tokio::select! {
+            max = grants.next() => max,
+            error = connection.closed() => return End::Closed(error),
+        };
         match framing::read(stream, max).await {
             Ok(Some(frame)) => {
                 if events.send(NetEvent::Received { conn: name, frame }).await.is_err() {

@@ -26,6 +26,7 @@ use super::interfaces;
 use super::links::Links;
 use super::quic::{self, Protocol};
 use super::socket;
+use super::stranger::Strangers;
 use super::tls::{self, Tls, TlsError, Trust};
 use crate::handed;
 
@@ -35,8 +36,9 @@ const LINK_LINGER: Duration = Duration::from_secs(2);
 const SEARCH: Duration = Duration::from_secs(8);
 /// How long peers have to hear that this daemon stops: three probe time-outs of a connection that is just being made.
 const SHUTDOWN: Duration = Duration::from_secs(5);
-/// Label of `X` in PROTOCOL.md section 2.
+/// Labels of `X` in PROTOCOL.md section 2.
 const EXPORTER_LINK: &[u8] = b"EXPORTER-kinlink-link-1";
+const EXPORTER_SYNC: &[u8] = b"EXPORTER-kinlink-1";
 
 /// Why the network could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +66,8 @@ pub(super) struct Shared {
     pub(super) admission: Admission,
     pub(super) events: mpsc::Sender<NetEvent>,
     pub(super) registry: Registry,
+    /// Unknown keys that are being heard on `kinlink/1`.
+    pub(super) strangers: Strangers,
     port: u16,
     links: Links,
     gate: Gate,
@@ -115,6 +119,7 @@ impl Net {
             admission,
             events,
             registry: Registry::default(),
+            strangers: Strangers::default(),
             port,
             links: Links::watch(),
             gate: Gate::default(),
@@ -235,6 +240,14 @@ impl Net {
         self.0.registry.transfer(conn, super::transfer::produce(frames));
     }
 
+    /// Lets a peer whose key was unknown send its next frame, of at most so many bytes; from
+    /// [`limits::FRAME_CONTROL`] on it is like any other.
+    pub fn widen(&self, conn: u64, bytes: usize) {
+        if let Some(address) = self.0.registry.widen(conn, bytes) {
+            self.0.admission.remember(address);
+        }
+    }
+
     /// Closes a connection: reads nothing more, cuts its transfers, and closes when every frame that was sent is
     /// acknowledged, or after `linger`.
     pub fn close(&self, conn: u64, code: CloseCode, linger: Duration) {
@@ -288,9 +301,16 @@ impl Shared {
             return Err(DialError::new(None, "it may no longer connect"));
         }
         let control = connection.open_bi().await?;
-        let live = Live { protocol: Protocol::Sync, dialled: true, endpoint, connection, control, permit: None };
-        self.connected(live, device);
-        Ok(())
+        let live = Live {
+            protocol: Protocol::Sync,
+            dialled: true,
+            endpoint,
+            connection,
+            control,
+            permit: None,
+            stranger: None,
+        };
+        self.connected(live, device).map_err(internal)
     }
 
     async fn dial_link(
@@ -318,7 +338,15 @@ impl Shared {
         let connection = dial::any(&endpoint, &config, addresses, more, unknown).await?;
         drop(search);
         let control = connection.open_bi().await?;
-        let live = Live { protocol: Protocol::Link, dialled: true, endpoint, connection, control, permit: None };
+        let live = Live {
+            protocol: Protocol::Link,
+            dialled: true,
+            endpoint,
+            connection,
+            control,
+            permit: None,
+            stranger: None,
+        };
         self.link_connected(live, shower, Some(pairing)).map_err(internal)
     }
 
@@ -331,13 +359,18 @@ impl Shared {
         DialError::new(None, reason)
     }
 
-    /// Takes in a connection on `kinlink/1` of a key that may connect.
-    pub(super) fn connected(&self, live: Live, peer: DeviceId) {
-        quic::widen(&live.connection);
-        self.admission.remember(live.connection.remote_address().ip());
+    /// Takes in a connection on `kinlink/1` of a key that may connect, or that has sent an introduction.
+    pub(super) fn connected(&self, live: Live, peer: DeviceId) -> io::Result<()> {
+        let exporter = exporter(&live.connection, EXPORTER_SYNC)?;
+        if live.stranger.is_none() {
+            quic::widen(&live.connection);
+            self.admission.remember(live.connection.remote_address().ip());
+        }
         let dialled = live.dialled;
         let address = live.connection.remote_address().into();
-        self.registry.run(live, self.events.clone(), |conn| NetEvent::Connected { conn, peer, dialled, address });
+        let announce = |conn| NetEvent::Connected { conn, peer, dialled, address, exporter };
+        self.registry.run(live, self.events.clone(), announce);
+        Ok(())
     }
 
     /// Takes in a connection on `kinlink-link/1`.
@@ -345,7 +378,7 @@ impl Shared {
         if dialled.is_some() {
             quic::widen(&live.connection);
         }
-        let exporter = exporter(&live.connection)?;
+        let exporter = exporter(&live.connection, EXPORTER_LINK)?;
         let address = live.connection.remote_address().into();
         let announce = |conn| NetEvent::LinkConnected { conn, peer, dialled, address, exporter };
         self.registry.run(live, self.events.clone(), announce);
@@ -368,10 +401,10 @@ fn endpoint(server: Option<ServerConfig>, socket: std::net::UdpSocket) -> io::Re
     Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime))
 }
 
-fn exporter(connection: &Connection) -> io::Result<[u8; 32]> {
+fn exporter(connection: &Connection, label: &[u8]) -> io::Result<[u8; 32]> {
     let mut out = [0; 32];
     connection
-        .export_keying_material(&mut out, EXPORTER_LINK, b"")
+        .export_keying_material(&mut out, label, b"")
         .map_err(|_| io::Error::other("TLS gives no keying material"))?;
     Ok(out)
 }

@@ -8,7 +8,7 @@ use kinlink_proto::wire::frame::{CloseCode, Frame};
 /// to close; events of a connection that was ordered to close may still be in the channel.
 #[derive(Debug)]
 pub enum NetEvent {
-    /// A handshake on `kinlink/1` is done and the peer's key may connect.
+    /// A handshake on `kinlink/1` is done, and the peer's key may connect or it sent an introduction first.
     Connected {
         /// The new connection, of either protocol, unique within one run.
         conn: u64,
@@ -18,6 +18,8 @@ pub enum NetEvent {
         dialled: bool,
         /// The peer's address.
         address: Address,
+        /// `X` of PROTOCOL.md section 2.
+        exporter: [u8; 32],
     },
     /// A handshake on `kinlink-link/1` is done.
     LinkConnected {

@@ -85,7 +85,7 @@ impl Drop for Permit {
 }
 
 /// What counts as one source: an IPv4 address, or the /64 that one IPv6 host has to itself.
-fn block(source: IpAddr) -> IpAddr {
+pub(super) fn block(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
         v4 => v4,

@@ -20,6 +20,7 @@ pub mod links;
 mod multicast;
 mod quic;
 mod socket;
+mod stranger;
 pub mod tls;
 mod transfer;
 

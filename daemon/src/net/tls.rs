@@ -46,7 +46,8 @@ pub enum TlsError {
 /// Whose keys pass.
 #[derive(Clone, Debug)]
 pub enum Trust {
-    /// Those that the roster of the moment admits.
+    /// Those that the roster of the moment admits, and others while there is an account to be introduced to: what those
+    /// may do beyond the handshake is decided behind it.
     Roster(Admission),
     /// Exactly this one: the device that was dialled.
     Pinned(DeviceId),
@@ -57,7 +58,7 @@ pub enum Trust {
 impl Trust {
     fn check(&self, device: &DeviceId) -> Result<(), Error> {
         let trusted = match self {
-            Self::Roster(admission) => admission.allows(device),
+            Self::Roster(admission) => admission.allows(device) || admission.hears_strangers(),
             Self::Pinned(pinned) => pinned == device,
             Self::Anyone => true,
         };

@@ -60,18 +60,22 @@ impl Engine {
 
     /// Takes statements in, keeps them, hands them on, and does what follows from them.
     pub(super) fn absorb(&mut self, cx: &mut Cx<'_>, batch: &[Vec<u8>], from: Option<ConnId>) -> Result<(), Fail> {
-        let before = self.standings();
+        let (before, void) = (self.standings(), self.own_contradicted());
         let new = self.roster.insert(batch).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
         if new.is_empty() {
             return Ok(());
         }
         self.keep_statements(cx, &new)?;
+        if from.is_some() && self.is_own(&new) {
+            self.note_restored(cx)?;
+        }
         self.changed.view = true;
         self.changed.report = true;
         self.admit();
         self.close_those_out(&before);
         self.spread(&new, from);
-        self.roster_changed(cx, &before)
+        self.roster_changed(cx, &before)?;
+        self.say_again(cx, &void)
     }
 
     fn standings(&self) -> BTreeMap<DeviceId, Status> {
@@ -137,8 +141,8 @@ impl Engine {
         if !now_out.is_empty() {
             self.stop_transfers(&now_out);
             self.honour(cx)?;
-            self.apply_revocations(cx)?;
         }
+        self.apply_revocations(cx)?;
         self.reach_out(cx.now.mono);
         Ok(())
     }
@@ -147,7 +151,7 @@ impl Engine {
     fn apply_revocations(&mut self, cx: &mut Cx<'_>) -> Result<(), Fail> {
         let me = self.device();
         let evaluation = self.roster.evaluation();
-        if !evaluation.is_linked(me) {
+        if !evaluation.is_linked(me) || self.changed.applying {
             return Ok(());
         }
         let revocations: BTreeSet<StatementId> = evaluation
@@ -160,7 +164,10 @@ impl Engine {
             return Ok(());
         }
         let revocations = revocations.into_iter().take(usize::from(u8::MAX)).collect();
-        self.state(cx, Action::Applied { revocations }).map(|_| ())
+        self.changed.applying = true;
+        let said = self.state(cx, Action::Applied { revocations });
+        self.changed.applying = false;
+        said.map(|_| ())
     }
 
     /// Tells the shell which keys may connect: linked ones, and those that are out, who are handed the proof.

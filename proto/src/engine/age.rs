@@ -50,7 +50,7 @@ impl Engine {
     fn look_after_linked(&mut self, cx: &mut Cx<'_>) -> Result<(), Fail> {
         let running = self.local.running;
         let day = |since: u64, wait: Duration| running.saturating_sub(since) >= millis(wait);
-        if self.roster.evaluation().role(self.device()) != Some(Role::Owner) {
+        if self.roster.evaluation().role(self.device()) != Some(Role::Owner) || !self.knows_its_own_words() {
             return Ok(());
         }
         for Linked { device, at } in self.local.linked.clone() {
@@ -73,6 +73,14 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Whether this device need not fear that it was set back and others know later statements of its own: what it says by
+    /// itself waits until it has met somebody in this run, if there is anybody who ever showed up.
+    fn knows_its_own_words(&self) -> bool {
+        let me = self.device();
+        let mut others = self.roster.evaluation().linked().filter(|device| device.id != me);
+        self.met || !others.any(|device| self.reports.contains_key(&device.id))
     }
 
     pub(super) fn forget_linked(&mut self, cx: &mut Cx<'_>, device: DeviceId) -> Result<(), StoreError> {

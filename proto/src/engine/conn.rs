@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::account::is_out;
+use super::introduce::Stranger;
 use super::io::{ConnId, Output};
+use super::whole::Whole;
 use super::{Cx, Engine, Fail};
-use crate::id::{DeviceId, JournalId, RunId};
+use crate::id::{DeviceId, Hash, JournalId, RunId};
 use crate::journal::Position;
+use crate::key::Secret;
 use crate::limits;
 use crate::roster::Status;
 use crate::roster::statement::{Action, Statement};
@@ -25,6 +28,14 @@ pub(super) struct Conn {
     pub(super) peer: DeviceId,
     pub(super) dialled: bool,
     pub(super) address: Address,
+    /// The peer's key is unknown, and it has not shown yet that it is linked.
+    pub(super) stranger: Option<Stranger>,
+    /// The peer introduced itself, before this device knew that it need not.
+    introduced: bool,
+    /// This device introduced itself to the peer.
+    pub(super) introducing: bool,
+    /// This side's hello was sent.
+    greeted: bool,
     /// The peer's hello was taken.
     pub(super) ready: bool,
     /// The peer's run, as its hello said.
@@ -48,6 +59,10 @@ pub(super) struct Conn {
     pub(super) filled: BTreeSet<JournalId>,
     /// Transfers under way.
     pub(super) incoming: BTreeMap<u64, Incoming>,
+    /// Journals that it was asked for from their beginning, and what it said then that it holds.
+    pub(super) whole: BTreeMap<JournalId, (u64, Hash)>,
+    /// Those of them that are under way.
+    pub(super) wholes: BTreeMap<u64, Whole>,
 }
 
 impl Engine {
@@ -58,11 +73,16 @@ impl Engine {
         peer: DeviceId,
         dialled: bool,
         address: Address,
+        exporter: Secret,
     ) -> Result<(), StoreError> {
         let conn = Conn {
             peer,
             dialled,
             address: address.clone(),
+            stranger: None,
+            introduced: false,
+            introducing: false,
+            greeted: false,
             ready: false,
             run: None,
             held: false,
@@ -75,23 +95,39 @@ impl Engine {
             resent: 0,
             filled: BTreeSet::new(),
             incoming: BTreeMap::new(),
+            whole: BTreeMap::new(),
+            wholes: BTreeMap::new(),
         };
         self.conns.insert(id, conn);
-        self.dial_succeeded(peer);
         // The roster of this moment decides, whatever the handshake was admitted by.
-        match self.standing_of(peer) {
+        let standing = self.standing_of(peer);
+        if standing.is_none() && !dialled {
+            self.meet_stranger(cx.now.mono, id, exporter);
+            return Ok(());
+        }
+        self.dial_succeeded(peer);
+        let introduced = dialled && self.introduces_to(peer) && self.introduce(cx, id, peer, &exporter);
+        match standing {
+            _ if self.conns.get(&id).is_some_and(|conn| introduced && conn.closing) => {}
             _ if self.local.out => self.say_why_out(id),
-            Some(Status::Linked) => {
-                self.remember(cx, peer, Some(&address), &[])?;
-                if self.is_alone(id) {
-                    self.say_hello(cx, id);
-                }
-                self.changed.view = true;
-            }
+            Some(Status::Linked) => self.welcome(cx, id)?,
             Some(status) if is_out(status) => self.hand_over_revocation(id, peer),
             Some(Status::Unconfirmed) => self.hand_over_revocation(id, self.linker_of(peer)),
             _ => self.close(id, CloseCode::UnknownDevice, Duration::ZERO),
         }
+        Ok(())
+    }
+
+    /// Takes in the connection of a linked device.
+    pub(super) fn welcome(&mut self, cx: &mut Cx<'_>, id: ConnId) -> Result<(), StoreError> {
+        let Some(conn) = self.conns.get(&id) else { return Ok(()) };
+        let (peer, address, introducing) = (conn.peer, conn.address.clone(), conn.introducing);
+        self.remember(cx, peer, Some(&address), &[])?;
+        // To whom this device introduced itself it says hello only when that has answered.
+        if self.is_alone(id) && !introducing {
+            self.say_hello(cx, id);
+        }
+        self.changed.view = true;
         Ok(())
     }
 
@@ -158,6 +194,9 @@ impl Engine {
             ext: Extensions::grease(crate::key::random(cx.entropy)),
         };
         self.outputs.push_back(Output::Send { conn: id, frame: Message::Hello(Box::new(hello)).to_frame() });
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.greeted = true;
+        }
     }
 
     /// Who linked a device.
@@ -235,6 +274,12 @@ impl Engine {
             return self.link_disconnected(cx, id, code);
         }
         let Some(conn) = self.conns.remove(&id) else { return Ok(()) };
+        if conn.stranger.is_some() {
+            return Ok(());
+        }
+        if code == Some(CloseCode::UnknownDevice) && conn.dialled && !conn.ready {
+            self.refused_as_unknown(conn.peer);
+        }
         if conn.ready || !conn.closing {
             self.seen(cx, conn.peer, cx.now.wall)?;
         }
@@ -258,10 +303,15 @@ impl Engine {
         if self.conns.get(&id).is_none_or(|conn| conn.closing) {
             return Ok(());
         }
-        if self.local.out {
+        let stranger = self.conns.get(&id).is_some_and(|conn| conn.stranger.is_some());
+        if stranger && frame.body.len() > limits::FRAME_INTRODUCED {
+            return self.settle_peer(id, Err(Fail::Peer(CloseCode::Protocol)));
+        }
+        if self.local.out && !stranger {
             return self.told_of_leaving(cx, id, frame);
         }
         let result = match Message::from_frame(frame) {
+            Ok(Some(message)) if stranger => self.stranger_said(cx, id, &message),
             Ok(Some(message)) => self.message(cx, id, message),
             Ok(None) => Ok(()),
             Err(crate::wire::DecodeError::Newer { .. }) => Err(Fail::Peer(CloseCode::UpdateNeeded)),
@@ -291,6 +341,14 @@ impl Engine {
             // The statements prove themselves, whoever brings them.
             Message::Revoked(statements) => self.receive_statements(cx, id, &statements),
             Message::Refused(code) => Err(Fail::Peer(code)),
+            // It was not known how well known the peer is here.
+            Message::Introduction(_) => {
+                self.conns.entry(id).and_modify(|conn| conn.introduced = true);
+                Ok(())
+            }
+            Message::Statements(statements) if self.conns.get(&id).is_some_and(|conn| conn.introduced) => {
+                self.receive_statements(cx, id, &statements)
+            }
             _ if !ready => Err(Fail::Peer(CloseCode::Protocol)),
             Message::Hello(_) => Err(Fail::Peer(CloseCode::Protocol)),
             Message::Statements(statements) => self.receive_statements(cx, id, &statements),
@@ -316,7 +374,12 @@ impl Engine {
         let peer = conn.peer;
         conn.ready = true;
         conn.run = Some(hello.run);
-        self.peers.entry(peer).or_default().failures = 0;
+        let answers = std::mem::take(&mut conn.introducing) && !conn.greeted;
+        if answers {
+            self.say_hello(cx, id);
+        }
+        self.well_known_to(peer);
+        let Some(conn) = self.conns.get_mut(&id) else { return Ok(()) };
         conn.theirs = hello.journals.iter().map(|position| (position.journal, *position)).collect();
         self.changed.view = true;
         if self.local.pending.is_some() {
@@ -326,7 +389,8 @@ impl Engine {
         self.send_statements(id, &lacking);
         self.send_lacking(cx, id, peer, &hello.epochs);
         self.send_reports(id, &hello.reports);
-        self.rolled_back(cx, peer, &hello)?;
+        self.met = true;
+        self.compare_own(cx, id)?;
         self.push_journal(cx, id)?;
         self.want_more(cx.now.mono);
         self.report_soon(cx.now.mono);
@@ -357,7 +421,8 @@ impl Engine {
             .map(|(id, _)| *id)
             .collect();
         for id in late {
-            self.close(id, CloseCode::Protocol, Duration::ZERO);
+            let stranger = self.conns.get(&id).is_some_and(|conn| conn.stranger.is_some());
+            self.close(id, if stranger { CloseCode::UnknownDevice } else { CloseCode::Protocol }, Duration::ZERO);
         }
     }
 }

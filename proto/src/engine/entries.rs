@@ -5,7 +5,7 @@ use super::error::{CommandError, ErrorKind};
 use super::io::Event;
 use super::view::{RevokedBy, SessionView};
 use super::{Cx, Engine, Fail, refuse};
-use crate::id::{Cursor, SessionId};
+use crate::id::{Cursor, EpochId, SessionId};
 use crate::journal::{Author, Header};
 use crate::limits;
 use crate::names::clean;
@@ -237,8 +237,22 @@ impl Engine {
         value: Option<&[u8]>,
     ) -> Result<(), Fail> {
         self.may_write()?;
-        let account = self.ensure_account(cx)?;
+        self.ensure_account(cx)?;
         let epoch = self.write_epoch(cx)?;
+        let context = self.sessions.context(cx.store, session, space, key)?;
+        let content = Content::new(space, self.writing_time(session, cx.now.wall), key, context, value);
+        self.append(cx, session, epoch, &content)
+    }
+
+    /// Seals content under an epoch and appends it to this device's journal.
+    pub(super) fn append(
+        &mut self,
+        cx: &mut Cx<'_>,
+        session: SessionId,
+        epoch: EpochId,
+        content: &Content,
+    ) -> Result<(), Fail> {
+        let account = self.ensure_account(cx)?;
         let Some(session_key) = self.keyring.session_key(epoch, session) else {
             return refuse(ErrorKind::Locked, "this device holds no key to write with");
         };
@@ -246,8 +260,6 @@ impl Engine {
             self.local.generation = 1;
             self.local.save(cx.store)?;
         }
-        let context = self.sessions.context(cx.store, session, space, key)?;
-        let content = Content::new(space, self.writing_time(session, cx.now.wall), key, context, value);
         let (journal, entropy) = (self.own_journal(), &mut *cx.entropy);
         let seal = |header: &Header| content.seal(header, &session_key, entropy);
         let author =

@@ -40,6 +40,8 @@ pub enum Input {
         dialled: bool,
         /// The peer's address.
         address: Address,
+        /// `X` of PROTOCOL.md section 2.
+        exporter: [u8; 32],
     },
     /// A handshake on `kinlink-link/1` is done.
     LinkConnected {
@@ -152,6 +154,14 @@ pub enum Output {
         /// How long to wait for acknowledgements.
         linger: Duration,
     },
+    /// A peer whose key was unknown may send its next frame, of at most so many bytes; from
+    /// [`crate::limits::FRAME_CONTROL`] on it is known, and this connection is like any other.
+    Widen {
+        /// Which.
+        conn: ConnId,
+        /// Bytes of a frame's body.
+        bytes: usize,
+    },
     /// Dial a device on `kinlink/1`, all addresses at once or one by one; pins its key. A dial that is under way takes the
     /// addresses in.
     Dial {
@@ -179,8 +189,11 @@ pub enum Output {
     CloseLinking,
     /// Announce this device on the local network and look for others there, with these keys from now on; or do neither.
     Discover(Option<Keys>),
-    /// The keys that may connect on `kinlink/1` from now on: linked ones, and those that were revoked.
+    /// The keys that may connect on `kinlink/1` from now on: linked ones, and those that were revoked. If there are any,
+    /// others may introduce themselves.
     Admit(Vec<DeviceId>),
+    /// This device was set back to an older state of its disk and has noticed: to be logged.
+    Restored,
     /// The keys here are void: replace the store key, seal the identity under the new one, and load the engine anew.
     EraseKeys,
     /// Wipe the store, make a fresh identity, and load the engine anew.

@@ -68,6 +68,8 @@ impl Engine {
             report_due: None,
             discovery: super::discovery::Told::default(),
             counted: cx.now.mono,
+            met: false,
+            restored: super::restored::Restored::load(cx.store)?,
             changed: Changed { view: true, ..Changed::default() },
             view: Arc::new(View::default()),
             outputs: VecDeque::new(),

@@ -25,6 +25,7 @@ mod dispatch;
 mod entries;
 mod epochs;
 mod honour;
+mod introduce;
 mod join;
 mod links;
 mod load;
@@ -33,11 +34,13 @@ mod out;
 mod peers;
 mod refusals;
 mod reports;
+mod restored;
 mod show;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 mod transfers;
+mod whole;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -110,6 +113,9 @@ pub struct Engine {
     discovery: discovery::Told,
     /// Up to when running time was counted.
     counted: Mono,
+    /// Of this run: whether a device of the account was met.
+    met: bool,
+    restored: restored::Restored,
     /// What changed since the last settle.
     changed: Changed,
     view: Arc<View>,
@@ -127,6 +133,8 @@ struct Changed {
     advanced: std::collections::BTreeSet<crate::id::JournalId>,
     /// Something that the next report says.
     report: bool,
+    /// It is being said which revocations were applied here.
+    applying: bool,
 }
 
 /// Why a fact could not be dealt with.
@@ -189,7 +197,9 @@ impl Engine {
             Input::Started => self.started(cx),
             Input::Command { id, caller, command } => return self.command(cx, id, &caller, command),
             Input::CallerGone(caller) => self.caller_gone(cx, caller)?,
-            Input::Connected { conn, peer, dialled, address } => self.connected(cx, conn, peer, dialled, address)?,
+            Input::Connected { conn, peer, dialled, address, exporter } => {
+                self.connected(cx, conn, peer, dialled, address, Secret(exporter))?;
+            }
             Input::LinkConnected { conn, peer, dialled, address, exporter } => {
                 self.link_connected(cx, conn, peer, dialled, address, exporter)?;
             }

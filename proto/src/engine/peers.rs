@@ -25,8 +25,8 @@ pub(super) struct Peer {
     pub(super) failures: u32,
     /// Not stored: whether it was handed its revocation.
     told: bool,
-    /// Not stored: it said that it holds more of this device's own journal, and has not sent it.
-    pub(super) claimed: bool,
+    /// Not stored: how often it said since the last hello that it does not know this device.
+    pub(super) unknown_there: u32,
     /// Not stored: when to dial next.
     redial: Option<Mono>,
 }
@@ -169,6 +169,20 @@ impl Engine {
         self.peers.get(&device).is_some_and(|peer| !peer.told && peer.failures < limits::SEEK_REVOKED)
     }
 
+    /// A device that was dialled does not know this one: it is dialled again, at once the first time, to be told.
+    pub(super) fn refused_as_unknown(&mut self, device: DeviceId) {
+        let peer = self.peers.entry(device).or_default();
+        peer.unknown_there = peer.unknown_there.saturating_add(1);
+        // What it was handed it did not read.
+        peer.told = false;
+    }
+
+    /// A device that said hello knows this one.
+    pub(super) fn well_known_to(&mut self, device: DeviceId) {
+        let peer = self.peers.entry(device).or_default();
+        (peer.failures, peer.unknown_there) = (0, 0);
+    }
+
     /// A device was handed its revocation.
     pub(super) fn told(&mut self, device: DeviceId) {
         self.peers.entry(device).or_default().told = true;
@@ -230,7 +244,8 @@ impl Engine {
     /// A connection ended: dial again soon.
     pub(super) fn dial_soon(&mut self, now: Mono, device: DeviceId) {
         let peer = self.peers.entry(device).or_default();
-        peer.redial = Some(now.after(back_off(peer.failures)));
+        let wait = if peer.unknown_there == 1 { std::time::Duration::ZERO } else { back_off(peer.failures) };
+        peer.redial = Some(now.after(wait));
     }
 
     /// The connection to a device, if there is one.

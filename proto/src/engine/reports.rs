@@ -76,9 +76,13 @@ impl Engine {
         }
         for report in newest.into_values() {
             let said = &report.content;
+            if said.device == self.device() {
+                self.own_report(cx, &report)?;
+                continue;
+            }
             let newer = self.reports.get(&said.device).is_none_or(|old| old.content.counter < said.counter);
             let ours = Some(said.account) == self.account() && self.roster.evaluation().is_linked(said.device);
-            if !newer || !ours || said.device == self.device() {
+            if !newer || !ours {
                 continue;
             }
             self.remember(cx, said.device, None, &said.addresses)?;
@@ -89,6 +93,17 @@ impl Engine {
         self.reach_out(cx.now.mono);
         self.sweep(cx)?;
         Ok(())
+    }
+
+    /// A report of this device's own that it does not know: it was set back, and counts on from there.
+    fn own_report(&mut self, cx: &mut Cx<'_>, report: &Report) -> Result<(), StoreError> {
+        if Some(report.content.account) != self.account() || report.content.counter <= self.local.reports {
+            return Ok(());
+        }
+        self.local.reports = report.content.counter;
+        self.local.save(cx.store)?;
+        self.report_soon(cx.now.mono);
+        self.note_restored(cx)
     }
 
     /// Sends the reports that are newer here than at the peer.

@@ -65,6 +65,13 @@ impl Engine {
                     .to_owned(),
             );
         }
+        if self.was_restored_lately() {
+            warnings.push(
+                "this device was restored from an older state of its disk; what it had lost came back from other devices, \
+                 and what it wrote meanwhile was kept"
+                    .to_owned(),
+            );
+        }
         if self.local.untold {
             warnings.push(
                 "this device left, but no other device has heard of it yet; keep it running, or revoke it from another"

@@ -6,23 +6,21 @@ use super::conn::Conn;
 use super::io::{ConnId, Output};
 use super::{Cx, Engine, Fail};
 use crate::id::{DeviceId, Hash, JournalId};
-use crate::journal::{Author, Head, Position};
+use crate::journal::{Head, Position};
 use crate::limits;
 use crate::roster::Status;
 use crate::store::StoreError;
-use crate::sync::transfer::{self, Incoming, Limit, Segment, TransferError, TransferHeader};
+use crate::sync::transfer::{self, Applied, Incoming, Limit, Segment, TransferError, TransferHeader};
 use crate::sync::vector::{Want, wants};
 use crate::time::Mono;
 use crate::wire::Decode;
 use crate::wire::frame::{CloseCode, Frame};
-use crate::wire::message::{Hello, Message, kind};
+use crate::wire::message::{Message, kind};
 
 /// Transfers that one peer may have under way here: each holds the roots of its segments.
 const INCOMING: usize = 64;
 /// How often a peer may ask for what it was sent on one connection: each may be as much as goes inline.
 const RESENT: usize = 64;
-/// How far beyond this device's own newest generation a peer's word for another is believed.
-const GENERATIONS_AHEAD: u32 = 16;
 /// What counts of a journal that its author's revocation does not name.
 const NOTHING: Limit = Limit { size: 0, root: Hash([0; 32]) };
 
@@ -34,10 +32,7 @@ impl Engine {
 
     /// Signs the head over what was written, and pushes it to every peer.
     pub(super) fn push_own(&mut self, cx: &mut Cx<'_>) -> Result<(), StoreError> {
-        let (Some(account), own) = (self.account(), self.own_journal()) else { return Ok(()) };
-        let author =
-            Author { identity: &self.config.identity, account, run: self.config.run, generation: own.generation };
-        self.journals.sign_head(cx.store, &author)?;
+        self.sign_own(cx)?;
         let peers: Vec<ConnId> = self.ready().map(|(id, _)| id).collect();
         for id in peers {
             self.push_journal(cx, id)?;
@@ -110,10 +105,11 @@ impl Engine {
         for id in ids {
             let Some(conn) = self.conns.get(&id) else { continue };
             let theirs: Vec<Position> = conn.theirs.values().cloned().collect();
+            let discarded = self.discarded_at(id);
             let list: Vec<Want> = wants(&mine, &theirs)
                 .into_iter()
                 .filter(|want| self.wanted(want) && !asked.contains(&want.journal))
-                .filter(|want| !conn.forked.contains(&want.journal))
+                .filter(|want| !conn.forked.contains(&want.journal) && !discarded.contains(&want.journal))
                 .filter(|want| match self.is_for_content(want) {
                     true => self.lacks_content(conn, want.journal),
                     false => !authors.contains(&want.journal.device),
@@ -194,14 +190,35 @@ impl Engine {
     }
 
     pub(super) fn receive_have(&mut self, cx: &mut Cx<'_>, id: ConnId, positions: Vec<Position>) -> Result<(), Fail> {
+        let me = self.device();
+        let own: Vec<Position> = positions.iter().filter(|held| held.journal.device == me).copied().collect();
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.theirs.extend(positions.into_iter().map(|position| (position.journal, position)));
             if conn.theirs.len() > limits::JOURNALS {
                 return Err(Fail::Peer(CloseCode::Protocol));
             }
         }
+        for held in own {
+            self.lost_there(cx, id, &held)?;
+        }
+        self.compare_own(cx, id)?;
         self.want_more(cx.now.mono);
         Ok(())
+    }
+
+    /// A peer holds less of this device's own journal than it was sent: it gave up an end that does not count.
+    fn lost_there(&mut self, cx: &mut Cx<'_>, id: ConnId, held: &Position) -> Result<(), Fail> {
+        let sent = self.conns.get(&id).and_then(|conn| conn.sent.get(&held.journal)).copied();
+        if sent.is_some_and(|sent| sent <= held.size) || self.journals.size(held.journal) <= held.size {
+            return Ok(());
+        }
+        if sent.is_some() {
+            self.count_resent(id, &Want { journal: held.journal, from: held.size })?;
+        }
+        self.conns.entry(id).and_modify(|conn| {
+            conn.sent.insert(held.journal, held.size);
+        });
+        Ok(self.push_journal(cx, id)?)
     }
 
     /// Tells the peers how far journals came here: they may ask for them, and their authors see them arrived.
@@ -221,9 +238,14 @@ impl Engine {
         header: &[u8],
         segments: &[Vec<u8>],
     ) -> Result<(), Fail> {
+        if let Some(mut whole) = self.start_whole(cx, id, header)? {
+            return segments.iter().try_for_each(|segment| self.take_whole(cx, &mut whole, segment));
+        }
         let Some(mut incoming) = self.start_transfer(cx, id, header)? else { return Ok(()) };
         for segment in segments {
-            self.take_segment(cx, id, &mut incoming, segment)?;
+            if !self.take_segment(cx, id, &mut incoming, segment)? {
+                break;
+            }
         }
         Ok(())
     }
@@ -249,6 +271,10 @@ impl Engine {
     }
 
     fn open_stream(&mut self, cx: &mut Cx<'_>, id: ConnId, stream: u64, header: &[u8]) -> Result<(), Fail> {
+        if let Some(whole) = self.start_whole(cx, id, header)? {
+            self.conns.entry(id).and_modify(|conn| drop(conn.wholes.insert(stream, whole)));
+            return Ok(());
+        }
         let incoming = self.start_transfer(cx, id, header)?;
         if let (Some(incoming), Some(conn)) = (incoming, self.conns.get_mut(&id)) {
             if conn.incoming.len() >= INCOMING {
@@ -260,11 +286,18 @@ impl Engine {
     }
 
     fn stream_segment(&mut self, cx: &mut Cx<'_>, id: ConnId, stream: u64, segment: &[u8]) -> Result<(), Fail> {
+        if let Some(mut whole) = self.conns.get_mut(&id).and_then(|conn| conn.wholes.remove(&stream)) {
+            self.take_whole(cx, &mut whole, segment)?;
+            if let (false, Some(conn)) = (whole.is_done(), self.conns.get_mut(&id)) {
+                conn.wholes.insert(stream, whole);
+            }
+            return Ok(());
+        }
         let Some(mut incoming) = self.conns.get_mut(&id).and_then(|conn| conn.incoming.remove(&stream)) else {
             return Ok(());
         };
-        self.take_segment(cx, id, &mut incoming, segment)?;
-        if let (true, Some(conn)) = (incoming.next() < incoming.size(), self.conns.get_mut(&id)) {
+        let goes_on = self.take_segment(cx, id, &mut incoming, segment)? && incoming.next() < incoming.size();
+        if let (true, Some(conn)) = (goes_on, self.conns.get_mut(&id)) {
             conn.incoming.insert(stream, incoming);
         }
         Ok(())
@@ -282,10 +315,17 @@ impl Engine {
         if self.has_too_many_generations(journal) {
             return Ok(None);
         }
+        if self.is_discarded(journal, head.size, head.root) {
+            self.conns.entry(id).and_modify(|conn| {
+                conn.forked.insert(journal);
+            });
+            return Ok(None);
+        }
+        self.own_head(cx, &head)?;
         let from = header.from;
         match Incoming::start(&self.journals, cx.store, header, account, limit) {
             Ok(incoming) => Ok(Some(incoming)),
-            Err(error) => self.unfinished(id, journal, from, error).map(|()| None),
+            Err(error) => self.unfinished(cx, id, journal, from, error).map(|()| None),
         }
     }
 
@@ -295,58 +335,55 @@ impl Engine {
         self.journals.position(journal).is_none() && of_device.count() >= limits::GENERATIONS
     }
 
-    fn take_segment(&mut self, cx: &mut Cx<'_>, id: ConnId, incoming: &mut Incoming, bytes: &[u8]) -> Result<(), Fail> {
+    /// Takes in a segment. Returns whether the next one may follow.
+    fn take_segment(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConnId,
+        incoming: &mut Incoming,
+        bytes: &[u8],
+    ) -> Result<bool, Fail> {
         let segment = Segment::from_bytes(bytes).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
-        let from = segment.from;
+        let (from, held) = (segment.from, self.journals.size(incoming.journal()));
         let applied = match incoming.segment(&mut self.journals, cx.store, segment) {
             Ok(applied) => applied,
-            Err(error) => return self.unfinished(id, incoming.journal(), from, error),
+            Err(error) => return self.unfinished(cx, id, incoming.journal(), from, error).map(|()| false),
         };
         for operation in &applied.operations {
             let change = self.sessions.apply(cx.store, &self.keyring, &operation.header, &operation.ciphertext)?;
             self.changes(change);
         }
         if let Some(conn) = self.conns.get_mut(&id) {
-            if let Some(peer) =
-                self.peers.get_mut(&conn.peer).filter(|_| applied.journal.device == self.config.identity.device())
-            {
-                peer.claimed = false;
-            }
             let size = self.journals.size(applied.journal);
             let sent = conn.sent.entry(applied.journal).or_default();
             *sent = (*sent).max(size);
         }
         self.changed.advanced.insert(applied.journal);
-        Ok(())
-    }
-
-    /// A peer holds more of this device's own journal than it does itself: this store was rolled back. It
-    /// fetches what it lacks and writes to the next generation from now on.
-    ///
-    /// What a hello says is not signed. Not to believe it could fork the journal, so it is believed, but of each peer
-    /// only once until it has sent what it said that it has.
-    pub(super) fn rolled_back(&mut self, cx: &mut Cx<'_>, peer: DeviceId, hello: &Hello) -> Result<(), StoreError> {
-        let me = self.device();
-        let newest = self.local.generation.saturating_add(GENERATIONS_AHEAD);
-        let ahead = hello.journals.iter().filter(|theirs| theirs.journal.device == me);
-        let lost = ahead
-            .filter(|theirs| theirs.journal.generation <= newest)
-            .filter(|theirs| self.journals.size(theirs.journal) < theirs.size)
-            .map(|theirs| theirs.journal.generation)
-            .max();
-        let Some(generation) = lost.filter(|generation| *generation >= self.local.generation) else { return Ok(()) };
-        let peer = self.peers.entry(peer).or_default();
-        if !std::mem::replace(&mut peer.claimed, true) {
-            self.local.generation = generation.saturating_add(1);
-            self.local.save(cx.store)?;
+        let Applied { journal, operations, done, .. } = applied;
+        if journal.device == self.device() && journal.generation < self.local.generation {
+            let new: Vec<_> = operations.into_iter().filter(|operation| operation.header.number >= held).collect();
+            self.own_returned(cx, &new)?;
         }
-        Ok(())
+        if done {
+            self.drop_branches(cx, journal.device)?;
+            if journal.device == self.device() {
+                self.own_advanced(cx)?;
+            }
+        }
+        Ok(true)
     }
 
     /// What a transfer that cannot go on means for its connection. One that another overtook, or that brings what came
     /// from elsewhere meanwhile or does not count, is no fault of the peer; nor is one that does not fit what is held
     /// here, as the author may have given to the peer another journal: it is not asked for that again.
-    fn unfinished(&mut self, id: ConnId, journal: JournalId, from: u64, error: TransferError) -> Result<(), Fail> {
+    fn unfinished(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConnId,
+        journal: JournalId,
+        from: u64,
+        error: TransferError,
+    ) -> Result<(), Fail> {
         match error {
             TransferError::Store(error) => Err(Fail::Store(error)),
             TransferError::Gap { .. } | TransferError::PastHonoured { .. } | TransferError::Nothing => Ok(()),
@@ -354,6 +391,12 @@ impl Engine {
             TransferError::Mismatch | TransferError::Fork => {
                 if let Some(conn) = self.conns.get_mut(&id) {
                     conn.forked.insert(journal);
+                }
+                if journal.device == self.device() {
+                    self.compare_own(cx, id)?;
+                } else if matches!(self.limit(journal), Some(Some(_))) {
+                    // Which one counts was said when its author was revoked.
+                    self.ask_whole(cx.now.mono, id, journal);
                 }
                 Ok(())
             }

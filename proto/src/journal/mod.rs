@@ -12,11 +12,11 @@ mod truncate;
 
 use std::collections::BTreeMap;
 
-pub use head::{Author, Head};
+pub use head::{Author, Branch, Head};
 pub use operation::{Header, Item, Operation, Stored};
 pub use tree::Peaks;
 
-use crate::id::{EpochId, Hash, JournalId, SessionId};
+use crate::id::{DeviceId, EpochId, Hash, JournalId, SessionId};
 use crate::key::hash;
 use crate::limits::SEGMENT_LEVEL;
 use crate::store::{Read, Store, StoreError, Table};
@@ -121,6 +121,14 @@ impl Journals {
         self.entries.get(&journal)?.head.as_ref()
     }
 
+    /// The ends of a device's earlier journals that do not count, as the head of its newest one lists them.
+    #[must_use]
+    pub fn branches(&self, device: DeviceId) -> &[Branch] {
+        let all = JournalId { device, generation: 0 }..=JournalId { device, generation: u32::MAX };
+        let newest = self.entries.range(all).rev().find_map(|(_, entry)| entry.head.as_ref());
+        newest.map_or(&[], |head| head.branches.as_slice())
+    }
+
     /// Appends an operation of this device's own and returns its number. `seal` makes the ciphertext; the
     /// header is its associated data. Once all of a batch are in, call [`Journals::sign_head`].
     ///
@@ -155,8 +163,21 @@ impl Journals {
     /// # Errors
     /// If the store cannot be written.
     pub fn sign_head(&mut self, store: &mut dyn Store, author: &Author<'_>) -> Result<Head, StoreError> {
+        self.sign_head_listing(store, author, &[])
+    }
+
+    /// As [`Self::sign_head`], listing ends of earlier generations that do not count.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn sign_head_listing(
+        &mut self,
+        store: &mut dyn Store,
+        author: &Author<'_>,
+        branches: &[Branch],
+    ) -> Result<Head, StoreError> {
         let entry = self.entry(author.journal());
-        let head = Head::sign(author, entry.position.size, entry.position.root);
+        let head = Head::sign(author, entry.position.size, entry.position.root, branches);
         entry.set_head(&head);
         entry.save(store)?;
         Ok(head)

@@ -39,6 +39,22 @@ impl Journals {
     }
 }
 
+impl Journals {
+    /// Forgets an end of a journal that does not count, from `keep` on, with the head that named it. If the tree below
+    /// `keep` is not known any more, what is kept begins where it is, at a complete block at the latest.
+    ///
+    /// # Errors
+    /// If the store cannot be read or written.
+    pub fn discard(&mut self, store: &mut dyn Store, journal: JournalId, keep: u64) -> Result<(), StoreError> {
+        let known = self.peaks_at(store, journal, keep)?.is_some();
+        self.truncate(store, journal, if known { keep } else { keep - keep % BLOCK })?;
+        let Some(entry) = self.entries.get_mut(&journal) else { return Ok(()) };
+        entry.record.head = Vec::new();
+        entry.head = None;
+        entry.save(store)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rand_chacha::ChaCha20Rng;

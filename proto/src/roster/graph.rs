@@ -287,6 +287,14 @@ impl Roster {
         (0..wanted.len()).filter(|index| wanted[*index] && !has(*index)).map(|index| self.graph.at(index)).collect()
     }
 
+    /// The ids of the statements that a peer with those heads lacks, whatever they are worth.
+    #[must_use]
+    pub fn lacking(&self, heads: &[Parent]) -> BTreeSet<StatementId> {
+        let known: Vec<usize> = heads.iter().filter_map(|head| self.known(head)).collect();
+        let has = |index| known.iter().any(|head| *head == index || self.graph.before(index, *head));
+        (0..self.graph.len()).filter(|index| !has(*index)).map(|index| self.graph.at(index).id).collect()
+    }
+
     fn known(&self, head: &Parent) -> Option<usize> {
         self.graph.find(head.id).filter(|index| self.graph.at(*index).reference() == *head)
     }
@@ -310,6 +318,15 @@ impl Roster {
             .collect();
         let proves = |index| revocations.iter().any(|r| *r == index || self.graph.before(index, *r));
         (0..self.graph.len()).filter(|index| proves(*index)).map(|index| self.graph.at(index)).collect()
+    }
+
+    /// The statement that links `device`, with all that it builds upon, parents first; empty if nothing does.
+    #[must_use]
+    pub fn proof_of_link(&self, device: DeviceId) -> Vec<&Statement> {
+        let Some(link) = self.evaluation.device(device).and_then(|device| self.graph.find(device.link)) else {
+            return Vec::new();
+        };
+        (0..=link).filter(|at| *at == link || self.graph.before(*at, link)).map(|at| self.graph.at(at)).collect()
     }
 
     /// The first statement of a new account.

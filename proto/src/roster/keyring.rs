@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::id::{AccountId, EpochId, Hash, SessionId};
+use crate::id::{AccountId, DeviceId, EpochId, Hash, SessionId};
 use crate::key::{self, Secret};
 
 /// The secrets of an account's epochs, in memory.
@@ -53,6 +53,21 @@ impl Keyring {
     pub fn history_key(&self, epoch: EpochId) -> Option<Secret> {
         let (account, secret) = (self.account?, self.secrets.get(&epoch)?);
         Some(key::derive(&secret.0, account.as_bytes(), "history", &[]))
+    }
+
+    /// What proves to `receiver`, who does not know it yet, that `newcomer` was given `epoch`: an HMAC under
+    /// `KDF(epoch secret, account, "introduction" ‖ epoch)` over the exporter of their connection and both ids.
+    #[must_use]
+    pub fn introduction(
+        &self,
+        epoch: EpochId,
+        exporter: &Secret,
+        newcomer: DeviceId,
+        receiver: DeviceId,
+    ) -> Option<[u8; 32]> {
+        let (account, secret) = (self.account?, self.secrets.get(&epoch)?);
+        let key = key::derive(&secret.0, account.as_bytes(), "introduction", &[epoch.as_bytes()]);
+        Some(key::mac(&key, "introduction", &[&exporter.0, newcomer.as_bytes(), receiver.as_bytes()]))
     }
 
     /// Forgets everything; the secrets are wiped.

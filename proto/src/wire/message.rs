@@ -32,6 +32,8 @@ pub mod kind {
     pub const REVOKED: u16 = 0x8208;
     /// A refusal.
     pub const REFUSED: u16 = 0x820a;
+    /// Shows that an unknown key belongs to a device that was given the account's keys.
+    pub const INTRODUCTION: u16 = 0x820b;
     /// The header of a transfer, on a stream of its own.
     pub const TRANSFER_HEADER: u16 = 0x8210;
     /// A segment of a transfer.
@@ -92,6 +94,18 @@ pub enum Message {
     Revoked(Vec<Vec<u8>>),
     /// Why the sender will not go on.
     Refused(CloseCode),
+    /// The first frame of a device that the receiver does not know yet; statements that link it follow.
+    Introduction(Introduction),
+}
+
+/// Proof that a newcomer was given keys of the account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introduction {
+    /// A mac under each of some epochs that the newcomer holds, ascending by epoch: it does not know which of them the
+    /// receiver holds. See [`crate::roster::keyring::Keyring::introduction`].
+    pub macs: Vec<(EpochId, [u8; 32])>,
+    /// Extensions.
+    pub ext: Extensions,
 }
 
 /// Epochs named in a hello: every revocation makes one.
@@ -128,6 +142,7 @@ impl Message {
             kind::HAVE => Self::Have(positions(&mut r)?),
             kind::REVOKED => Self::Revoked(blobs(&mut r)?),
             kind::REFUSED => Self::Refused(CloseCode::from_code(r.u16()?)),
+            kind::INTRODUCTION => Self::Introduction(Introduction::decode(&mut r)?),
             other if frame.critical() => return Err(DecodeError::Newer { what: "frame", value: other.into() }),
             _ => return Ok(None),
         };
@@ -164,6 +179,10 @@ impl Message {
                 w.u16(code.code());
                 kind::REFUSED
             }
+            Self::Introduction(introduction) => {
+                introduction.encode(w);
+                kind::INTRODUCTION
+            }
         }
     }
 }
@@ -183,6 +202,36 @@ fn positions(r: &mut Reader<'_>) -> Result<Vec<Position>, DecodeError> {
     let items = r.n16("journals", JOURNALS)?;
     sorted("journals", &items, |p: &Position| p.journal)?;
     Ok(items)
+}
+
+impl Encode for (EpochId, [u8; 32]) {
+    fn encode(&self, w: &mut Writer) {
+        self.0.encode(w);
+        w.raw(&self.1);
+    }
+}
+
+impl Decode for (EpochId, [u8; 32]) {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok((EpochId::decode(r)?, r.array()?))
+    }
+}
+
+impl Encode for Introduction {
+    fn encode(&self, w: &mut Writer) {
+        w.n8(&self.macs);
+        self.ext.encode(w);
+    }
+}
+
+impl Decode for Introduction {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let macs = r.n8("epochs of an introduction", limits::INTRODUCTION_EPOCHS)?;
+        let introduction = Self { macs, ext: Extensions::decode(r)? };
+        sorted("epochs of an introduction", &introduction.macs, |(epoch, _)| *epoch)?;
+        introduction.ext.understood()?;
+        Ok(introduction)
+    }
 }
 
 impl Encode for (DeviceId, u64) {
@@ -266,6 +315,10 @@ mod tests {
             Message::Have(hello().journals),
             Message::Revoked(vec![vec![9]]),
             Message::Refused(CloseCode::WrongAccount),
+            Message::Introduction(Introduction {
+                macs: vec![(EpochId([1; 32]), [2; 32]), (EpochId([3; 32]), [4; 32])],
+                ext: Extensions::grease([1, 2, 3, 4]),
+            }),
         ];
         for message in all {
             let frame = message.to_frame();

@@ -1,8 +1,10 @@
 //! One simulated device: an engine over a disk that keeps what was committed.
 
+use std::collections::BTreeMap;
+
 use kinlink_proto::engine::io::{Input, Output};
 use kinlink_proto::engine::{Config, Cx, Engine};
-use kinlink_proto::id::RunId;
+use kinlink_proto::id::{AccountId, Hash, JournalId, RunId};
 use kinlink_proto::key::{self, Identity, Secret};
 use kinlink_proto::store::MemoryStore;
 use kinlink_proto::time::Now;
@@ -19,6 +21,16 @@ pub enum Crash {
     After(usize),
 }
 
+/// A copy of a disk.
+#[derive(Debug)]
+struct Backup {
+    disk: MemoryStore,
+    /// The account that the device was in, or about to join.
+    account: Option<AccountId>,
+    /// How much it held of each journal.
+    sizes: BTreeMap<JournalId, u64>,
+}
+
 /// A device, running or not.
 #[derive(Debug)]
 pub struct Device {
@@ -30,7 +42,7 @@ pub struct Device {
     pub disk: MemoryStore,
     /// `None` while it is down.
     pub engine: Option<Engine>,
-    backup: Option<MemoryStore>,
+    backup: Option<Backup>,
     runs: u8,
 }
 
@@ -90,16 +102,28 @@ impl Device {
         self.start(now, rng);
     }
 
-    /// Somebody makes a copy of the disk.
+    /// Somebody makes a copy of the disk, if the device is running.
     pub fn back_up(&mut self) {
-        self.backup = Some(self.disk.clone());
+        let Some(engine) = &self.engine else { return };
+        let sizes = engine.journals().vector().into_iter().map(|held| (held.journal, held.size)).collect();
+        self.backup = Some(Backup { disk: self.disk.clone(), account: engine.view().status.account, sizes });
     }
 
-    /// The disk is what it was when the copy was made. Returns whether there was one.
-    pub fn restore(&mut self) -> bool {
-        let Some(backup) = self.backup.clone() else { return false };
-        self.disk = backup;
-        true
+    /// The disk is what it was when the copy was made; how much of each journal was on it. Nothing is done if there is no
+    /// copy, or none of the account that the device is in: it would have forgotten that, and would have to be linked anew.
+    pub fn restore(&mut self) -> Option<BTreeMap<JournalId, u64>> {
+        let account = self.engine.as_ref()?.view().status.account;
+        let backup = self.backup.as_ref().filter(|backup| backup.account == account)?;
+        self.disk = backup.disk.clone();
+        Some(backup.sizes.clone())
+    }
+
+    /// The leaf of an operation that it holds; `None` if it does not, or dropped the content.
+    #[must_use]
+    pub fn leaf(&self, journal: JournalId, number: u64) -> Option<Hash> {
+        let journals = self.engine.as_ref()?.journals();
+        let operation = journals.operation(&self.disk, journal, number).ok()??;
+        Some(operation.leaf())
     }
 
     /// What a fresh start over this disk makes of it.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kinlink_proto::engine::Engine;
+use kinlink_proto::engine::view::Standing;
 use kinlink_proto::id::{DeviceId, SessionId, StatementId};
 use kinlink_proto::roster::Status;
 use kinlink_proto::store::{Read, Table};
@@ -99,12 +100,14 @@ pub fn sending(world: &mut World, from: usize, to: Option<usize>, frame: &Frame)
     let out = matches!(status, Some(Status::Revoked | Status::Left));
     let own = engine.roster().evaluation().device(engine.device()).map(|device| device.status);
     let linking = frame.kind < kind::HELLO;
-    if out && own == Some(Status::Linked) && frame.kind != kind::REVOKED && !linking {
+    let telling = frame.kind == kind::REVOKED || frame.kind == kind::INTRODUCTION;
+    if out && own == Some(Status::Linked) && !telling && !linking {
         world.broken = Some(format!("device {from} sends {frame:?} to {to}, which is out"));
     }
 }
 
-/// At rest nothing is sent, unless a device that two others fight over asks again and again how that ended.
+/// At rest nothing is sent, unless a device that two others fight over asks again and again how that ended, or one that
+/// agreed to join whether it was linked.
 ///
 /// # Errors
 /// If frames arrived.
@@ -112,7 +115,8 @@ pub fn quiet(world: &World, frames: usize) -> Result<(), String> {
     let suspended = |engine: &Engine| {
         engine.roster().evaluation().device(engine.device()).is_some_and(|own| own.status == Status::Suspended)
     };
-    if frames > 0 && !engines(world).any(|(_, engine)| suspended(engine)) {
+    let asks = |engine: &Engine| suspended(engine) || engine.view().status.standing == Standing::Pending;
+    if frames > 0 && !engines(world).any(|(_, engine)| asks(engine)) {
         return Err(format!("{frames} frames arrived in the last five minutes, and nothing happened"));
     }
     Ok(())
@@ -299,7 +303,10 @@ fn same_values(world: &mut World, linked: &[usize]) -> Result<(), String> {
     let places: BTreeSet<_> = writes.iter().map(|write| (write.session, write.key.clone())).collect();
     for (session, key) in places {
         let here: Vec<_> = writes.iter().filter(|write| write.session == session && write.key == key).collect();
-        let sure = |write: &Write| trusted.contains(&write.author) && !write.unsure;
+        let left = |write: &Write| write.left_with.as_ref().is_none_or(|left| !left.is_disjoint(&trusted));
+        let sure = |write: &Write| trusted.contains(&write.author) && left(write);
+        // What is written again after a disk was set back may show a conflict once more that was settled.
+        let again = |write: &Write| world.model.restored.contains(&write.author);
         let covered =
             |value: &Vec<u8>, by: &dyn Fn(&Write) -> bool| here.iter().any(|w| by(w) && w.covers.contains(value));
         let must: BTreeSet<Vec<u8>> = here
@@ -310,8 +317,8 @@ fn same_values(world: &mut World, linked: &[usize]) -> Result<(), String> {
             .collect();
         let may: BTreeSet<Vec<u8>> = here
             .iter()
+            .filter(|write| again(write) || write.value.as_ref().is_some_and(|value| !covered(value, &|by| sure(by))))
             .filter_map(|write| write.value.clone())
-            .filter(|value| !covered(value, &|write| sure(write)))
             .collect();
         let mut all = BTreeMap::new();
         for at in linked {
@@ -358,9 +365,10 @@ fn sessions_end_everywhere(world: &mut World, linked: &[usize]) -> Result<(), St
         let open = world.open_sessions(*at);
         let trusted = world.devices[*at].engine.as_ref().map(|engine| engine.roster().evaluation());
         let Some(trusted) = trusted else { continue };
-        for (session, by) in &ended {
-            if trusted.is_linked(*by) && open.contains(session) {
-                return Err(format!("device {at} still has a session open that {by:?} ended"));
+        for (session, end) in &ended {
+            let left = end.left_with.as_ref().is_none_or(|left| left.iter().any(|device| trusted.is_linked(*device)));
+            if left && trusted.is_linked(end.by) && open.contains(session) {
+                return Err(format!("device {at} still has a session open that {:?} ended", end.by));
             }
         }
     }

@@ -52,8 +52,10 @@ pub struct Conn {
     pub dialler: usize,
     /// The other.
     pub acceptor: usize,
-    /// For linking: the dialler's pairing, and what both ends export.
-    pub link: Option<(PairingId, [u8; 32])>,
+    /// For linking: the dialler's pairing.
+    pub link: Option<PairingId>,
+    /// What TLS exports at both ends.
+    pub exporter: [u8; 32],
     /// Ends that are still told of it.
     pub ends: BTreeSet<usize>,
     /// Ends that read nothing any more.
@@ -69,12 +71,13 @@ pub struct Conn {
 impl Conn {
     /// A connection between two devices.
     #[must_use]
-    pub fn new(dialler: usize, acceptor: usize, link: Option<(PairingId, [u8; 32])>) -> Self {
+    pub fn new(dialler: usize, acceptor: usize, link: Option<PairingId>, exporter: [u8; 32]) -> Self {
         let ends = BTreeSet::from([dialler, acceptor]);
         Self {
             dialler,
             acceptor,
             link,
+            exporter,
             ends,
             deaf: BTreeSet::new(),
             up: BTreeSet::new(),

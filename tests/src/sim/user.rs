@@ -9,10 +9,11 @@ use kinlink_proto::engine::command::{
 use kinlink_proto::engine::error::CommandError;
 use kinlink_proto::engine::io::{Input, Output};
 use kinlink_proto::engine::view::{Direction, PairingState, PairingView};
-use kinlink_proto::id::{DeviceId, SessionId};
+use kinlink_proto::id::{DeviceId, Hash, JournalId, SessionId};
 use kinlink_proto::roster::{Role, Status};
 use kinlink_proto::wire::challenge::Challenge;
 
+use super::device::Device;
 use super::network::address;
 use super::world::World;
 
@@ -22,7 +23,7 @@ pub enum Purpose {
     /// Nothing follows from its reply.
     Nothing,
     /// A write that the model takes in.
-    Write(Write),
+    Write(Box<Write>),
     /// A session was made.
     Create,
     /// A session was ended.
@@ -60,8 +61,32 @@ pub struct Write {
     pub author: DeviceId,
     /// The values that it replaces.
     pub covers: BTreeSet<Vec<u8>>,
-    /// Its writer's disk was rolled back since: nobody else may have it.
-    pub unsure: bool,
+    /// Where it is.
+    pub place: Option<Place>,
+    /// Its writer's disk was set back behind it since: the devices that still had it then.
+    pub left_with: Option<BTreeSet<DeviceId>>,
+}
+
+/// Where an operation stands in its author's journal, and which it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The journal.
+    pub journal: JournalId,
+    /// The number in it.
+    pub number: u64,
+    /// The operation's leaf.
+    pub leaf: Hash,
+}
+
+/// An end of a session.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// By whom.
+    pub by: DeviceId,
+    /// As of a write.
+    pub place: Option<Place>,
+    /// As of a write.
+    pub left_with: Option<BTreeSet<DeviceId>>,
 }
 
 /// What must be there in the end.
@@ -71,8 +96,8 @@ pub struct Model {
     pub writes: Vec<Write>,
     /// Every session.
     pub sessions: BTreeSet<SessionId>,
-    /// Those that were ended, by whom.
-    pub ended: BTreeMap<SessionId, DeviceId>,
+    /// Those that were ended.
+    pub ended: BTreeMap<SessionId, Ended>,
     /// Devices whose user typed the right code for them.
     pub confirmed: BTreeSet<DeviceId>,
     /// Devices that were told to go.
@@ -183,12 +208,13 @@ impl World {
         let author = self.devices[at].id();
         let delete = !covers.is_empty() && self.chance(15);
         let value = if delete { None } else { Some(self.model.value()) };
-        let write = Write { session, key: key.to_vec(), value: value.clone(), author, covers, unsure: false };
+        let write =
+            Write { session, key: key.to_vec(), value: value.clone(), author, covers, place: None, left_with: None };
         let command = match value {
             Some(value) => Command::Put { session, key: key.to_vec(), value, only_if: None },
             None => Command::Delete { session, key: key.to_vec(), only_if: None },
         };
-        self.command(at, command, Purpose::Write(write));
+        self.command(at, command, Purpose::Write(Box::new(write)));
     }
 
     fn end_session(&mut self) {
@@ -268,15 +294,41 @@ impl World {
     fn back_up_or_restore(&mut self) {
         let all: Vec<usize> = (0..self.devices.len()).collect();
         if self.chance(50) {
-            return self.devices.iter_mut().for_each(super::device::Device::back_up);
+            return self.devices.iter_mut().for_each(Device::back_up);
         }
         let Some(at) = self.pick(&all) else { return };
-        if self.devices[at].restore() {
-            let id = self.devices[at].id();
-            self.model.restored.insert(id);
-            self.model.writes.iter_mut().filter(|write| write.author == id).for_each(|write| write.unsure = true);
+        if let Some(sizes) = self.devices[at].restore() {
+            self.model.restored.insert(self.devices[at].id());
+            self.forget(at, &sizes);
             self.power_cut(at);
         }
+    }
+
+    /// A device holds no more than so much of each journal: whose last copy of an operation that was, lost it.
+    fn forget(&mut self, at: usize, sizes: &BTreeMap<JournalId, u64>) {
+        let (id, devices) = (self.devices[at].id(), &self.devices);
+        let holds = |device: &Device, place: &Place| device.leaf(place.journal, place.number) == Some(place.leaf);
+        let forget = |author: DeviceId, place: Option<Place>, left_with: &mut Option<BTreeSet<DeviceId>>| {
+            let kept = place.is_some_and(|place| sizes.get(&place.journal).is_some_and(|size| *size > place.number));
+            if let Some(left) = left_with.as_mut().filter(|_| !kept) {
+                left.remove(&id);
+            } else if author == id && !kept {
+                let others = devices.iter().filter(|device| device.index != at);
+                let holders = others.filter(|device| place.is_some_and(|place| holds(device, &place)));
+                *left_with = Some(holders.map(Device::id).collect());
+            }
+        };
+        self.model.writes.iter_mut().for_each(|write| forget(write.author, write.place, &mut write.left_with));
+        self.model.ended.values_mut().for_each(|end| forget(end.by, end.place, &mut end.left_with));
+    }
+
+    /// Where the operation stands that a device wrote last.
+    fn place(&self, device: usize) -> Option<Place> {
+        let engine = self.devices[device].engine.as_ref()?;
+        let own = engine.journals().vector().into_iter().filter(|held| held.journal.device == engine.device());
+        let newest = own.filter(|held| held.size > 0).max_by_key(|held| held.journal.generation)?;
+        let (journal, number) = (newest.journal, newest.size - 1);
+        Some(Place { journal, number, leaf: self.devices[device].leaf(journal, number)? })
     }
 
     fn part(&mut self) {
@@ -309,12 +361,16 @@ impl World {
         let Ok(reply) = result else { return };
         let author = self.devices[device].id();
         match (purpose, reply) {
-            (Purpose::Write(write), _) => self.model.writes.push(write),
+            (Purpose::Write(write), _) => {
+                let place = self.place(device);
+                self.model.writes.push(Write { place, ..*write });
+            }
             (Purpose::Create, Reply::Created(session)) => {
                 self.model.sessions.insert(*session);
             }
             (Purpose::End(session), _) => {
-                self.model.ended.insert(session, author);
+                let place = self.place(device);
+                self.model.ended.insert(session, Ended { by: author, place, left_with: None });
             }
             (Purpose::Revoke, Reply::Revoked(devices)) => self.model.revoked.extend(devices),
             (Purpose::Leave, _) => self.model.left += 1,

@@ -25,7 +25,7 @@ pub struct Plan {
     pub seed: u64,
     /// How many things people do.
     pub acts: usize,
-    /// Whether copies of disks are put back. Devices do not recover from all of that yet.
+    /// Whether copies of disks are put back.
     pub rollback: bool,
     /// Whether to print every frame, command and crash.
     pub trace: bool,
@@ -382,7 +382,7 @@ impl World {
         let dialled = conn.dialler == to;
         if matches!(what, Arrival::Down(_)) && !conn.up.contains(&to) {
             // Nobody has heard of this connection: all there was is a dialling that led nowhere.
-            let link = conn.link.map(|(pairing, _)| pairing);
+            let link = conn.link;
             if dialled {
                 self.dialled_in_vain(to, peer, link);
             }
@@ -390,14 +390,15 @@ impl World {
         }
         let input = match (what, conn.link) {
             (Arrival::Up, None) => {
-                Input::Connected { conn: conn_id, peer, dialled, address: address(conn.other(to), false) }
+                let (address, exporter) = (address(conn.other(to), false), conn.exporter);
+                Input::Connected { conn: conn_id, peer, dialled, address, exporter }
             }
-            (Arrival::Up, Some((pairing, exporter))) => Input::LinkConnected {
+            (Arrival::Up, Some(pairing)) => Input::LinkConnected {
                 conn: conn_id,
                 peer,
                 dialled: dialled.then_some(pairing),
                 address: address(conn.other(to), true),
-                exporter,
+                exporter: conn.exporter,
             },
             (Arrival::Frame(frame), _) => {
                 self.frames += 1;
@@ -459,17 +460,18 @@ impl World {
         let exporter = kinlink_proto::key::random(&mut self.rng);
         self.sequence += 1;
         let id = self.sequence;
-        self.conns.insert(id, Conn::new(dialler, acceptor, link.map(|pairing| (pairing, exporter))));
+        self.conns.insert(id, Conn::new(dialler, acceptor, link, exporter));
         for end in [dialler, acceptor] {
             self.send(if end == dialler { acceptor } else { dialler }, id, 0, Arrival::Up);
         }
     }
 
     fn dial(&mut self, from: usize, device: DeviceId, addresses: &[Address]) {
-        let me = self.devices[from].id();
-        let at = addresses.iter().filter_map(|address| device_at(address, false)).find(|at| {
-            self.reachable(from, *at) && self.devices[*at].id() == device && self.admitted[*at].contains(&me)
-        });
+        // A key that the other does not admit may still introduce itself there.
+        let at = addresses
+            .iter()
+            .filter_map(|address| device_at(address, false))
+            .find(|at| self.reachable(from, *at) && self.devices[*at].id() == device);
         let delay = 1 + self.below(2_000);
         match at.filter(|_| self.admitted[from].contains(&device)) {
             Some(at) => self.connect(from, at, None),
@@ -538,6 +540,7 @@ impl World {
             }
             // Who is where is told with `Found`.
             Output::AnnounceLinking(_) | Output::Discover(_) => {}
+            Output::Widen { .. } | Output::Restored => {}
             Output::Admit(keys) => self.admitted[device] = keys.into_iter().collect(),
             Output::EraseKeys => {
                 let (now, crash) = (self.clock(device), self.rough && self.chance(30));

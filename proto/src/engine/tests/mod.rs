@@ -5,6 +5,8 @@ mod callers;
 mod cheats;
 mod conditions;
 mod floods;
+mod introductions;
+mod restored;
 mod revoked;
 mod showers;
 
@@ -32,6 +34,9 @@ use crate::wire::message::Message;
 
 /// Whoever sits at a device.
 const USER: Caller = Caller { id: CallerId(1), kind: CallerKind::User };
+
+/// What TLS exports where nobody looks at it.
+const EXPORTER: [u8; 32] = [8; 32];
 
 /// One device.
 struct Device {
@@ -207,8 +212,9 @@ impl Lab {
         self.wires.insert((a, at_a), (b, at_b));
         self.wires.insert((b, at_b), (a, at_a));
         let (id_a, id_b) = (self.id(a), self.id(b));
-        let to_a = Input::Connected { conn: at_a, peer: id_b, dialled: true, address: Self::address(b) };
-        let to_b = Input::Connected { conn: at_b, peer: id_a, dialled: false, address: Self::address(a) };
+        let exporter = crate::key::random(&mut self.rng);
+        let to_a = Input::Connected { conn: at_a, peer: id_b, dialled: true, address: Self::address(b), exporter };
+        let to_b = Input::Connected { conn: at_b, peer: id_a, dialled: false, address: Self::address(a), exporter };
         self.queue.push_back((a, to_a));
         self.feed(b, to_b);
         (at_a, at_b)
@@ -219,7 +225,7 @@ impl Lab {
     fn puppet(&mut self, a: usize, b: usize) -> ConnId {
         self.unplug_from(a, b);
         let (conn, peer) = (self.new_conn(), self.id(b));
-        self.feed(a, Input::Connected { conn, peer, dialled: false, address: Self::address(b) });
+        self.feed(a, Input::Connected { conn, peer, dialled: false, address: Self::address(b), exporter: EXPORTER });
         let hello = self.hello(b);
         self.say(a, conn, &hello);
         conn

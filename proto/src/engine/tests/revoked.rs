@@ -55,7 +55,7 @@ fn a_revoked_device_that_comes_back_is_told_and_not_listened_to() {
     let peer = lab.id(2);
     let heads = lab.engine(0).roster.heads();
     lab.devices[0].sent.clear();
-    lab.feed(0, Input::Connected { conn, peer, dialled: false, address: Lab::address(2) });
+    lab.feed(0, Input::Connected { conn, peer, dialled: false, address: Lab::address(2), exporter: EXPORTER });
     let hello = lab.hello(2);
     lab.say(0, conn, &hello);
     let sent: Vec<u16> = lab.devices[0].sent.iter().filter(|(to, _)| *to == conn).map(|(_, f)| f.kind).collect();

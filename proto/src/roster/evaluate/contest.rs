@@ -62,7 +62,7 @@ fn settle_group(rules: &mut Rules<'_>, supposed: &Rules<'_>, revocations: &[usiz
         .collect();
     for cycle in closed(&attackers) {
         let cycle: Vec<usize> = cycle.into_iter().map(|local| revocations[local]).collect();
-        settle_cycle(rules, supposed, &cycle);
+        settle_cycle(rules, &cycle);
     }
 }
 
@@ -82,10 +82,9 @@ fn stands(rules: &Rules<'_>, at: usize) -> bool {
 
 /// A revocation that nothing attacks is effective; those in a cycle are contested, unless a third device that had seen one of
 /// them revoked its author: that one is void. Countersignatures would come first, but no PIN or recovery key can be set yet.
-fn settle_cycle(rules: &mut Rules<'_>, supposed: &Rules<'_>, cycle: &[usize]) {
+fn settle_cycle(rules: &mut Rules<'_>, cycle: &[usize]) {
     if let [alone] = cycle {
-        let doubled = supposed.equivocated(*alone) == Answer::Yes;
-        return rules.rule(*alone, if doubled { Verdict::Void } else { Verdict::Effective });
+        return rules.rule(*alone, Verdict::Effective);
     }
     let judged: Vec<usize> = cycle.iter().copied().filter(|at| judged(rules, *at)).collect();
     let (those, verdict) = if judged.is_empty() { (cycle, Verdict::Contested) } else { (&judged[..], Verdict::Void) };

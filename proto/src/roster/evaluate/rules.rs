@@ -280,13 +280,15 @@ impl<'g> Rules<'g> {
         self.all(tests.into_iter().map(|test| test()))
     }
 
-    /// E6: whether its author said something else under the same number, without having seen this.
+    /// E6: whether its author said something else under the same number, without having seen this. A revocation counts all
+    /// the same: nobody takes a removal back by contradicting himself, be it by an old disk.
     pub(super) fn equivocated(&self, at: usize) -> Answer {
         let statement = self.graph.at(at);
-        let twins = self.index.twins(statement).iter().copied().filter(|twin| {
-            let both_leave = statement.leaves() && self.graph.at(*twin).leaves();
-            *twin != at && !both_leave && !self.graph.before(at, *twin)
-        });
+        if statement.revokes().is_some() {
+            return Answer::No;
+        }
+        let twins =
+            self.index.twins(statement).iter().copied().filter(|twin| *twin != at && !self.graph.before(at, *twin));
         self.any(twins.map(|twin| self.passes(twin)))
     }
 

@@ -323,18 +323,36 @@ fn e6_nor_can_the_one_that_made_the_revoker_what_it_is() {
 }
 
 #[test]
-fn e6_a_revoker_that_contradicts_itself_is_not_heard() {
+fn e6_a_revocation_counts_though_its_author_contradicted_it() {
     Story::tell(
         "ga A genesis
          lb A link B owner
          r1 B revoke A
          r2 B revoke A     < lb
          x1 A link C owner < ga
-         = r1 void E1
-         = r2 void E1
-         = lb void E6
-         = A linked owner",
+         = r1 effective
+         = r2 effective
+         = lb effective
+         = x1 void E2
+         = A revoked",
     );
+}
+
+#[test]
+fn e6_what_an_old_disk_says_undoes_no_revocation() {
+    // B revoked C, was set back, and says something else under that number.
+    let story = Story::tell(
+        "ga A genesis
+         lb A link B owner
+         lc A link C member
+         rc B revoke C
+         ld B link D member < lc
+         = rc effective
+         = ld void E6
+         = C revoked
+         = D unknown",
+    );
+    assert_eq!(story.get("rc").number, story.get("ld").number);
 }
 
 #[test]
