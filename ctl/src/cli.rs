@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cmd::{completions, dismiss, join, leave, link, list, man, rename, revoke, session, sessions, show};
+use crate::cmd::{
+    address, completions, config, dismiss, join, leave, link, list, man, ping, rename, revoke, session, sessions, show,
+};
 use crate::error::EXIT_CODES;
 
 /// List, link and revoke your devices, and the sessions of apps on them
@@ -57,6 +59,8 @@ pub(crate) enum Command {
     Show(show::Args),
     Rename(rename::Args),
     Dismiss(dismiss::Args),
+    Ping(ping::Args),
+    Address(address::Args),
     Revoke(revoke::Args),
     Link(link::Args),
     Join(join::Args),
@@ -69,6 +73,7 @@ pub(crate) enum Command {
     Status,
     Sessions(sessions::Args),
     Session(session::Args),
+    Config(config::Args),
     Completions(completions::Args),
     Man(man::Args),
     /// What the exit codes mean

@@ -29,6 +29,8 @@ pub(crate) enum Exit {
     Revoked = 8,
     /// The session is over.
     Ended = 9,
+    /// A device that was pinged does not answer.
+    Silent = 10,
     /// Ctrl-C.
     Interrupted = 130,
 }
@@ -52,6 +54,7 @@ Exit codes:
     7  wrong code, or too many of them
     8  this device was revoked
     9  the session has ended
+   10  the device that was pinged does not answer
   130  interrupted";
 
 /// Why a command failed.
@@ -73,6 +76,8 @@ pub(crate) enum Failure {
     Declined { message: String, hint: &'static str },
     /// Ctrl-C; says what became of what was under way.
     Interrupted(String),
+    /// A device that was pinged did not answer; the daemon's words.
+    Silent(String),
     /// The watched session ended.
     Ended { by: String, reason: String },
     /// A picture without a challenge.
@@ -111,6 +116,7 @@ impl Failure {
             Self::Ambiguous { what, name, candidates } => ambiguous(what, name, candidates),
             Self::Usage(message) => Report::new(Exit::Usage, message).hint("--help says more."),
             Self::Declined { message, hint } => Report::new(Exit::Refused, message).hint(hint),
+            Self::Silent(message) => Report { name: Some(Error::Unreachable.name()), ..silent(message) },
             Self::Interrupted(message) => Report::new(Exit::Interrupted, message),
             Self::Ended { by, reason } => Report::new(Exit::Ended, ended(by, reason)),
             Self::Picture(message) => Report::new(Exit::Pairing, message).hint(
@@ -249,6 +255,11 @@ fn advice(error: Error) -> (Exit, &'static str, &'static str) {
             "The other device does not answer.",
             "Check that both are on the same network (or use --anywhere on both) and that kinctl link is still open.",
         ),
+        Error::PortUnavailable => (
+            Exit::Failure,
+            "The port cannot be had.",
+            "Choose another, or stop what uses it: ss -ulpn shows what that is.",
+        ),
         Error::WrongAccount => (
             Exit::Pairing,
             "The other side speaks for another account.",
@@ -326,6 +337,12 @@ fn bus(error: &zbus::Error) -> Report {
     }
 }
 
+fn silent(message: &str) -> Report {
+    Report::new(Exit::Silent, sentence(message)).hint(
+        "Check that it is on and that both are on the same network; if they are not, kinctl address add says where it is.",
+    )
+}
+
 fn gone() -> Report {
     Report::new(Exit::Unreachable, "kinlinkd went away or does not answer.")
         .hint("Start it again: systemctl --user start kinlinkd, or run kinlinkd.")
@@ -391,7 +408,7 @@ mod tests {
         for (error, code) in expected {
             assert_eq!(of(error).exit as u8, code, "{error}");
         }
-        for code in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130] {
+        for code in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 130] {
             assert!(EXIT_CODES.contains(&format!("\n{code:>5}  ")), "{code} is not documented");
         }
     }

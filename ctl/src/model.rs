@@ -123,6 +123,8 @@ pub(crate) struct Device {
     pub(crate) online: bool,
     pub(crate) last_seen: u64,
     pub(crate) address: String,
+    /// Address, how it is known, whether it is in use.
+    pub(crate) addresses: Vec<(String, String, bool)>,
     pub(crate) lease: u32,
     pub(crate) revoked_at: u64,
     pub(crate) revoked_by: String,
@@ -152,6 +154,7 @@ impl Device {
             online: props.take("Online"),
             last_seen: props.take("LastSeen"),
             address: props.take("Address"),
+            addresses: props.take("Addresses"),
             lease: props.take("Lease"),
             revoked_at: props.take("RevokedAt"),
             revoked_by: props.take("RevokedBy"),
@@ -197,6 +200,7 @@ impl Device {
             "online": self.online,
             "last_seen": self.last_seen,
             "address": out.address(&self.address),
+            "addresses": self.addresses.iter().map(|address| crate::cmd::address::json(out, address)).collect::<Vec<_>>(),
             "lease": self.lease,
             "linked": {
                 "at": self.linked_at,

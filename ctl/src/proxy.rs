@@ -22,11 +22,16 @@ pub(crate) trait Manager {
     fn list_sessions(&self, filter: &Options<'_>) -> zbus::Result<(Vec<HashMap<String, OwnedVariant>>, String)>;
     fn subscribe(&self, options: &Options<'_>) -> zbus::Result<()>;
     fn erase(&self, options: &Options<'_>) -> zbus::Result<()>;
+    #[zbus(property)]
+    fn set_port(&self, port: u16) -> zbus::Result<()>;
 }
 
 #[proxy(interface = "org.kinlink.Kinlink1.Device", default_service = "org.kinlink.Kinlink1")]
 pub(crate) trait Device {
     fn dismiss(&self, options: &Options<'_>) -> zbus::Result<()>;
+    fn add_address(&self, address: &str, options: &Options<'_>) -> zbus::Result<()>;
+    fn remove_address(&self, address: &str, options: &Options<'_>) -> zbus::Result<()>;
+    fn ping(&self, options: &Options<'_>) -> zbus::Result<HashMap<String, OwnedVariant>>;
     fn revoke(&self, reason: &str, options: &Options<'_>) -> zbus::Result<()>;
     #[zbus(property)]
     fn set_name(&self, name: &str) -> zbus::Result<()>;

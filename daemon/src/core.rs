@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use kinlink_proto::engine::command::{Caller, Command, CommandId, PairingId, Reply};
+use kinlink_proto::engine::command::{Caller, CallerKind, Command, CommandId, PairingId, Reply};
 use kinlink_proto::engine::error::{CommandError, ErrorKind};
 use kinlink_proto::engine::io::{ConnId, Event, Input, Output};
-use kinlink_proto::engine::view::View;
+use kinlink_proto::engine::view::{PingView, View};
 use kinlink_proto::engine::{Config, Cx, Engine};
 use kinlink_proto::id::{JournalId, RunId};
 use kinlink_proto::key;
@@ -27,7 +27,7 @@ use crate::clock::{entropy, now};
 use crate::handed;
 use crate::handle::Job;
 use crate::keys::Keys;
-use crate::net::{Admission, Net, NetEvent};
+use crate::net::{Admission, Links, Net, NetError, NetEvent};
 use crate::store::{Db, Snapshot};
 use crate::{log, noted, sent};
 
@@ -75,6 +75,8 @@ pub struct Ends {
     pub view: watch::Sender<Arc<View>>,
     /// What happened.
     pub events: broadcast::Sender<Event>,
+    /// Tells of changes of the network.
+    pub links: Links,
 }
 
 /// The state and what it acts through.
@@ -115,7 +117,7 @@ impl Core {
         let port = if setup.port == 0 { remembered_port(&setup.db)? } else { setup.port };
         let (net_tx, net_rx) = mpsc::channel(NET_EVENTS);
         let admission = Admission::new();
-        let net = bind(&mut setup, port, &admission, &net_tx)?;
+        let net = bind(&mut setup, port, &admission, &net_tx, &ends.links)?;
         search(&setup, &net);
         setup.port = net.port();
         let run = RunId(key::random(&mut entropy()));
@@ -137,18 +139,12 @@ impl Core {
         Ok(core)
     }
 
-    /// The UDP port of `kinlink/1`.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.net.port()
-    }
-
     /// Runs until `stop` is done, then closes the connections.
     ///
     /// # Errors
     /// If the store failed in a way that reopening does not mend.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
-        self.take(vec![Input::Started]).await?;
+        self.take(vec![Input::Port(self.net.port()), Input::Started]).await?;
         loop {
             let wait = self.until_deadline();
             let first = tokio::select! {
@@ -200,7 +196,7 @@ impl Core {
                 answer.send(()).ok();
                 None
             }
-            Job::Command(caller, command, answer) => match self.prepare(command) {
+            Job::Command(caller, command, answer) => match self.prepare(&caller, command) {
                 Ok(command) => Some(self.command_fact(caller, command, answer)),
                 Err(error) => {
                     reply(answer, Err(error));
@@ -220,8 +216,34 @@ impl Core {
         Input::Command { id, caller, command }
     }
 
+    /// What the shell does before a command is decided, because the engine has to know what came of it.
+    fn prepare(&mut self, caller: &Caller, command: Command) -> Result<Command, CommandError> {
+        match command {
+            // The engine refuses the others.
+            Command::SetPort(port) if caller.kind == CallerKind::User => self.change_port(port)?,
+            Command::OpenPairing { .. } => return self.prepare_pairing(command),
+            _ => {}
+        }
+        Ok(command)
+    }
+
+    /// Moves to another port, and remembers it: the new one is had, noted, and only then used.
+    fn change_port(&mut self, port: u16) -> Result<(), CommandError> {
+        if port == self.net.port() {
+            return Ok(());
+        }
+        let refused = |error: &dyn std::fmt::Display| CommandError::new(ErrorKind::PortUnavailable, error.to_string());
+        let reserved = self.net.reserve(port).map_err(|error| refused(&error))?;
+        let before = std::mem::replace(&mut self.setup.port, port);
+        if let Err(error) = self.remember_port() {
+            self.setup.port = before;
+            return Err(CommandError::new(ErrorKind::Storage, format!("the port cannot be remembered: {error:#}")));
+        }
+        self.net.move_to(reserved).map_err(|error| refused(&error))
+    }
+
     /// Opens the linking socket for a challenge that is about to be shown: the challenge names its addresses.
-    fn prepare(&mut self, command: Command) -> Result<Command, CommandError> {
+    fn prepare_pairing(&mut self, command: Command) -> Result<Command, CommandError> {
         let Command::OpenPairing { timeout, anywhere, label, name, .. } = command else { return Ok(command) };
         // The engine refuses a second challenge; the socket of the first one stays.
         let addresses = if self.engine.view().status.pairing_open || self.opening.is_some() {
@@ -249,7 +271,8 @@ impl Core {
                 ),
                 _ => self.engine = load(&self.setup, self.run)?,
             }
-            let decided = tokio::task::block_in_place(|| self.decide(vec![Input::Started]));
+            let port = Input::Port(self.net.port());
+            let decided = tokio::task::block_in_place(|| self.decide(vec![port, Input::Started]));
             decided.context("the store failed while it was being loaded")?;
             after = self.act();
         }
@@ -311,7 +334,7 @@ impl Core {
             Output::SendJournal { conn, journal, from, upto } => self.send_journal(conn, journal, from, upto),
             Output::Widen { conn, bytes } => self.net.widen(conn.0, bytes),
             Output::Close { conn, code, linger } => self.net.close(conn.0, code, linger),
-            Output::Dial { device, addresses } => self.net.dial(device, &addresses),
+            Output::Dial { device, addresses, names, anew } => self.net.dial(device, &addresses, names, anew),
             Output::DialLink { pairing, shower, addresses, anywhere, key } => {
                 self.net.dial_link(pairing.0, shower, &addresses, anywhere, key);
             }
@@ -336,7 +359,15 @@ impl Core {
             }
         }
         let Some(answer) = self.waiting.remove(&id) else { return };
-        reply(answer, result);
+        reply(answer, result.map(|reply| self.with_path(reply)));
+    }
+
+    /// What only the network knows of a path.
+    fn with_path(&self, reply: Reply) -> Reply {
+        match reply {
+            Reply::Pinged(view) => Reply::Pinged(PingView { path: self.net.path(view.conn.0), ..view }),
+            other => other,
+        }
     }
 
     fn send_journal(&self, conn: ConnId, journal: JournalId, from: u64, upto: Option<u64>) {
@@ -379,14 +410,14 @@ impl Core {
     /// Listens on the same port with the new identity, once the old endpoint has let go of it; on a fresh one if it never does.
     async fn rebind(&self) -> anyhow::Result<Net> {
         for _ in 0..REBINDS {
-            match Net::bind(&self.setup.keys.identity, self.setup.port, self.admission.clone(), self.net_tx.clone()) {
+            match bind_on(&self.setup, self.setup.port, &self.admission, &self.net_tx, &self.ends.links) {
                 Ok(net) => return Ok(net),
                 Err(error) => tracing::debug!(%error, "the port is not free yet"),
             }
             sleep(REBIND).await;
         }
         tracing::warn!(port = self.setup.port, "the port stays taken; taking another one");
-        Ok(Net::bind(&self.setup.keys.identity, 0, self.admission.clone(), self.net_tx.clone())?)
+        Ok(bind_on(&self.setup, 0, &self.admission, &self.net_tx, &self.ends.links)?)
     }
 
     fn remember_port(&mut self) -> anyhow::Result<()> {
@@ -408,7 +439,9 @@ fn net_fact(event: NetEvent) -> Input {
         NetEvent::Received { conn, frame } => Input::Received { conn: ConnId(conn), frame },
         NetEvent::Transfer { conn, stream, frame } => Input::Transfer { conn: ConnId(conn), stream, frame },
         NetEvent::Disconnected { conn, code } => Input::Disconnected { conn: ConnId(conn), code },
-        NetEvent::DialFailed { device } => Input::DialFailed { device },
+        NetEvent::DialFailed { device, reason } => Input::DialFailed { device, reason },
+        NetEvent::Silent { conn } => Input::Silent { conn: ConnId(conn) },
+        NetEvent::Changed => Input::NetworkChanged,
         NetEvent::LinkDialFailed { pairing, code, reason } => {
             Input::LinkDialFailed { pairing: PairingId(pairing), code, reason }
         }
@@ -469,21 +502,27 @@ fn remembered_port(db: &Db) -> anyhow::Result<u16> {
 
 /// Listens on `port`: on the socket of the last run, if it was kept and has that port. If the port is taken by now and
 /// nobody insisted on it, on a fresh one.
-fn bind(setup: &mut Setup, port: u16, admission: &Admission, events: &mpsc::Sender<NetEvent>) -> anyhow::Result<Net> {
+fn bind(
+    setup: &mut Setup,
+    port: u16,
+    admission: &Admission,
+    events: &mpsc::Sender<NetEvent>,
+    links: &Links,
+) -> anyhow::Result<Net> {
     let kept = setup.socket.take();
     let identity = &setup.keys.identity;
     match kept.map(|socket| (socket.local_addr().map(|address| address.port()).ok(), socket)) {
         Some((Some(had), socket)) if had == port => {
-            return Ok(Net::listen(identity, socket, admission.clone(), events.clone())?);
+            return Ok(Net::listen(identity, socket, admission.clone(), events.clone(), links.clone())?);
         }
         // Of a store that is not there any more, or before another port was asked for.
         Some(_) => handed::let_go(),
         None => {}
     }
-    match Net::bind(identity, port, admission.clone(), events.clone()) {
+    match bind_on(setup, port, admission, events, links) {
         Err(error) if setup.port == 0 && port != 0 => {
             tracing::warn!(%error, "taking another port");
-            Ok(Net::bind(identity, 0, admission.clone(), events.clone())?)
+            Ok(bind_on(setup, 0, admission, events, links)?)
         }
         other => Ok(other?),
     }
@@ -493,6 +532,16 @@ fn search(setup: &Setup, net: &Net) {
     if setup.discovery {
         net.start_discovery();
     }
+}
+
+fn bind_on(
+    setup: &Setup,
+    port: u16,
+    admission: &Admission,
+    events: &mpsc::Sender<NetEvent>,
+    links: &Links,
+) -> Result<Net, NetError> {
+    Net::bind(&setup.keys.identity, port, admission.clone(), events.clone(), links.clone())
 }
 
 fn load(setup: &Setup, run: RunId) -> anyhow::Result<Engine> {

@@ -26,8 +26,6 @@ pub enum Job {
 pub struct Facts {
     /// The program's version.
     pub version: String,
-    /// The UDP port of `kinlink/1`.
-    pub port: u16,
     /// How the store key is kept: `file`.
     pub key_protection: &'static str,
 }

@@ -20,5 +20,6 @@ pub mod store;
 mod noted;
 mod sent;
 mod serve;
+mod sleep;
 
 pub use serve::{Options, run};

@@ -15,9 +15,10 @@ use crate::core::{Core, Ends, Setup};
 use crate::handed::Handed;
 use crate::handle::{self, Facts};
 use crate::keys::Keys;
+use crate::net::Links;
 use crate::paths::{self, Env, StateLock};
 use crate::store::Db;
-use crate::{clock, harden, log, platform};
+use crate::{clock, harden, log, platform, sleep};
 
 /// Orders that wait for the core; callers behind them wait too.
 const JOBS: usize = 1024;
@@ -86,8 +87,10 @@ async fn serve(setup: Setup, bus: BusOptions, callers: Callers) -> anyhow::Resul
     let (view, view_rx) = watch::channel(Arc::new(View::default()));
     let (events, _) = broadcast::channel(EVENTS);
     let (stop_tx, stop) = watch::channel(false);
-    let core = Core::start(setup, Ends { jobs, view, events: events.clone() })?;
-    let facts = Facts { version: env!("CARGO_PKG_VERSION").to_owned(), port: core.port(), key_protection: "file" };
+    let links = Links::watch();
+    tokio::spawn(sleep::watch(links.clone()));
+    let core = Core::start(setup, Ends { jobs, view, events: events.clone(), links: links.clone() })?;
+    let facts = Facts { version: env!("CARGO_PKG_VERSION").to_owned(), key_protection: "file" };
     let mut first_view = view_rx.clone();
     let core = tokio::spawn(core.run(stop));
     // The first snapshot says who this device is: nobody is served before.

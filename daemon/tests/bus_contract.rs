@@ -149,7 +149,7 @@ async fn each_method_refuses_unknown_options_and_wrong_types() {
             methods += 1;
         }
     }
-    assert_eq!(methods, 26, "methods of the contract");
+    assert_eq!(methods, 29, "methods of the contract");
     service.bus.shutdown().await;
 }
 

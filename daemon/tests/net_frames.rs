@@ -33,7 +33,7 @@ fn assert_ended(event: &NetEvent, name: u64, with: Option<CloseCode>) {
 #[tokio::test]
 async fn frames_go_both_ways_and_each_side_knows_the_other() {
     let (mut a, mut b) = pair();
-    a.net.dial(b.id, &[b.address()]);
+    a.net.dial(b.id, &[b.address()], Vec::new(), true);
     let NetEvent::Connected { conn: at_a, peer, dialled: true, address, .. } = a.next().await else { panic!() };
     assert_eq!((peer, address), (b.id, b.address()));
     a.net.send(at_a, frame(1, limits::FRAME_CONTROL));
@@ -51,7 +51,7 @@ async fn frames_go_both_ways_and_each_side_knows_the_other() {
 async fn a_dead_address_does_not_hide_a_live_one() {
     let (mut a, mut b) = pair();
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    a.net.dial(b.id, &[loopback(silent.local_addr().unwrap().port()), b.address()]);
+    a.net.dial(b.id, &[loopback(silent.local_addr().unwrap().port()), b.address()], Vec::new(), true);
     let at_a = a.connected().await;
     a.net.send(at_a, frame(1, 1));
     b.connected().await;
@@ -60,8 +60,8 @@ async fn a_dead_address_does_not_hide_a_live_one() {
 #[tokio::test]
 async fn a_device_without_addresses_cannot_be_dialled() {
     let (mut a, b) = pair();
-    a.net.dial(b.id, &[]);
-    assert!(matches!(a.next().await, NetEvent::DialFailed { device } if device == b.id));
+    a.net.dial(b.id, &[], Vec::new(), true);
+    assert!(matches!(a.next().await, NetEvent::DialFailed { device, .. } if device == b.id));
 }
 
 #[tokio::test]
@@ -69,8 +69,8 @@ async fn another_device_at_the_address_is_not_connected_to() {
     let (mut a, b) = pair();
     let absent = identity(9).device();
     a.admission.admit([absent]);
-    a.net.dial(absent, &[b.address()]);
-    assert!(matches!(a.next().await, NetEvent::DialFailed { device } if device == absent));
+    a.net.dial(absent, &[b.address()], Vec::new(), true);
+    assert!(matches!(a.next().await, NetEvent::DialFailed { device, .. } if device == absent));
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn an_unknown_device_learns_that_it_is_unknown() {
 async fn learns_that_it_is_unknown(known: &[DeviceId]) {
     let (mut a, mut b) = pair();
     b.admission.admit(known.iter().copied());
-    a.net.dial(b.id, &[b.address()]);
+    a.net.dial(b.id, &[b.address()], Vec::new(), true);
     // The refusal may arrive before or after this side's part of the handshake is done.
     match a.next().await {
         NetEvent::DialFailed { .. } => {}
@@ -148,7 +148,7 @@ async fn learns_that_it_is_unknown(known: &[DeviceId]) {
 async fn stranger(b: &Device, seed: u8, first: Frame) -> (Device, u64) {
     let mut a = Device::new(seed);
     a.admission.admit([b.id]);
-    a.net.dial(b.id, &[b.address()]);
+    a.net.dial(b.id, &[b.address()], Vec::new(), true);
     let at_a = a.connected().await;
     a.net.send(at_a, first);
     (a, at_a)

@@ -70,7 +70,7 @@ async fn the_linking_socket_does_not_speak_sync() {
     let (s, mut j, port) = strangers();
     j.admission.admit([s.id]);
     s.admission.admit([j.id]);
-    j.net.dial(s.id, &[loopback(port)]);
+    j.net.dial(s.id, &[loopback(port)], Vec::new(), true);
     assert!(matches!(j.next().await, NetEvent::DialFailed { .. }));
     j.net.dial_link(PAIRING, s.id, &[s.address()], false, key());
     assert!(matches!(j.next().await, NetEvent::LinkDialFailed { pairing: PAIRING, code: None, .. }));

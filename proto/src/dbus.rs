@@ -125,6 +125,8 @@ errors! {
     SecondClaimant,
     /// Nobody answered.
     Unreachable,
+    /// The UDP port is taken, or may not be had.
+    PortUnavailable,
     /// The other side speaks for another account.
     WrongAccount,
     /// Only an owner may do this.

@@ -21,6 +21,7 @@ pub mod key;
 pub mod limits;
 pub mod link;
 pub mod names;
+pub mod reach;
 pub mod roster;
 pub mod session;
 pub mod store;

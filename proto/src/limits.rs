@@ -124,6 +124,28 @@ pub const FRAME_INTRODUCED: usize = 64 * 1024;
 pub const IDLE: Duration = Duration::from_secs(60);
 /// QUIC keep-alive: twice within the idle time-out; also keeps NAT bindings.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(25);
+/// How long a peer has to answer a ping before its connection is doubted: several round trips of a bad network. A doubt that
+/// was wrong costs a ping a second and a dial.
+pub const PROBE: Duration = Duration::from_millis(750);
+/// A connection on which something was sent and from which nothing came for this long is doubted: by then QUIC has sent it
+/// again at least three times.
+pub const SILENT: Duration = Duration::from_secs(3);
+/// How long somebody who pings a device waits: a dial that fails is over by then.
+pub const PING_ANSWER: Duration = Duration::from_secs(15);
+/// Pings that wait for an answer at once, of all clients.
+pub const PINGS: usize = 64;
+/// How often a peer whose connection is doubted is dialled anew, in pings: QUIC repeats a first packet after one second and
+/// after three, so that at least every other second one is on the way when the network returns.
+pub const DOUBTS_PER_DIAL: u32 = 4;
+/// A connection that stood this long has led to something: after it, the waits between dials begin anew. One that closes
+/// again and again is waited for longer each time.
+pub const STEADY: Duration = Duration::from_secs(5);
+/// Addresses that a user gives for one device.
+pub const GIVEN: usize = 8;
+/// Of the addresses that are remembered of a device, those at which it proved its key: what it reports never pushes them out.
+pub const PROVEN: usize = 4;
+/// How long a name may take to resolve before the addresses that are known are dialled without it.
+pub const RESOLVE: Duration = Duration::from_secs(5);
 /// The first wait before dialling again.
 pub const REDIAL_MIN: Duration = Duration::from_millis(500);
 /// The longest wait before dialling again.

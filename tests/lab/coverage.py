@@ -6,6 +6,7 @@ What there is to use comes from `proto/dbus/*.xml`. A member that is added there
 nowhere in the story.
 """
 
+import socket
 import sys
 
 import contract
@@ -18,16 +19,23 @@ INTERFACES = ("Manager", "Device", "Session", "Pairing")
 
 # Calls of methods that the story has no other use for, when two devices are linked: (interface, method) to
 # signature and arguments, given the story.
-MORE = {}
+AWAY = "192.0.2.1:4000"
+MORE = {
+    ("Device", "AddAddress"): lambda story: ("sa{sv}", (AWAY, {})),
+    ("Device", "RemoveAddress"): lambda story: ("sa{sv}", (AWAY, {})),
+    ("Device", "Ping"): lambda story: ("a{sv}", ({},)),
+}
 # Properties that are set, as they are set: (interface, name) to signature and value, given the story.
-SET = {("Device", "Name"): lambda story: ("s", "desk")}
+SET = {
+    ("Device", "Name"): lambda story: ("s", "desk"),
+    ("Manager", "Port"): lambda story: ("q", free_port()),
+}
 
 # Properties that signal changes and cannot change within the story, with the reason.
 STEADY = {
     "Manager": {
         "TwoStep": "there is no PIN yet",
         "KeyProtection": "there is one way to keep the key yet",
-        "Port": "kept for as long as the daemon runs",
         "UpdateNeeded": "needs a device of a later version",
         "Warnings": "not under the daemon of a test",
     },
@@ -49,6 +57,13 @@ STEADY = {
         "PeerAddress": "",
     },
 }
+
+
+def free_port():
+    """A UDP port that nobody had a moment ago."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        probe.bind(("::", 0))
+        return probe.getsockname()[1]
 
 
 class Story:
@@ -122,9 +137,10 @@ class Story:
         self.bert.signal(self.device, "PropertiesChanged", lambda values: values[1].get("Name") == "desk")
         self.anna.call(self.device, "Device", "Dismiss", "a{sv}", {})
         self.anna.call(self.device, "Device", "SetRole", "sa{sv}", "member", {})
-        for (interface, method), (signature, arguments) in MORE.items():
+        for (interface, method), given in MORE.items():
             path = self.device if interface == "Device" else ROOT
-            self.anna.call(path, interface, method, signature, *arguments(self))
+            signature, arguments = given(self)
+            self.anna.call(path, interface, method, signature, *arguments)
 
     def session(self):
         for tool in self.both:

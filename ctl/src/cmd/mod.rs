@@ -1,12 +1,15 @@
 //! The verbs, a file each.
 
+pub(crate) mod address;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod dismiss;
 pub(crate) mod join;
 pub(crate) mod leave;
 pub(crate) mod link;
 pub(crate) mod list;
 pub(crate) mod man;
+pub(crate) mod ping;
 pub(crate) mod rename;
 pub(crate) mod revoke;
 pub(crate) mod session;
@@ -57,6 +60,9 @@ async fn dispatch(ctx: &Ctx<'_>, command: Command) -> Result<(), Failure> {
     match command {
         Command::List(args) => list::run(ctx, args).await,
         Command::Show(args) => show::run(ctx, args).await,
+        Command::Ping(args) => ping::run(ctx, args).await,
+        Command::Address(args) => address::run(ctx, args).await,
+        Command::Config(args) => config::run(ctx, args).await,
         Command::Dismiss(args) => dismiss::run(ctx, args).await,
         Command::Rename(args) => rename::run(ctx, args).await,
         Command::Revoke(args) => revoke::run(ctx, args).await,

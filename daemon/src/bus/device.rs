@@ -1,22 +1,30 @@
 //! `org.kinlink.Kinlink1.Device`: the objects at `/devices/ID`.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use kinlink_proto::dbus::DEVICE;
-use kinlink_proto::engine::command::Command;
-use kinlink_proto::engine::view::{DeviceStatus, DeviceView};
+use kinlink_proto::engine::command::{Command, Reply};
+use kinlink_proto::engine::view::{AddressView, DeviceStatus, DeviceView, PingView, Place};
 use kinlink_proto::id::DeviceId;
 use kinlink_proto::limits as proto;
+use kinlink_proto::reach::HostPort;
 use kinlink_proto::roster::Role;
 use zbus::{Message, Variant};
 
-use super::call::Call;
+use super::call::{Call, unexpected};
 use super::contract::{Emits, Interface, Method, OPTIONS, Property, changing, constant, silent};
 use super::error::{Failure, Standard};
+use super::limits;
 use super::objects::{Values, shown, text};
 use super::options::{Options, bounded};
 
 pub(super) static INTERFACE: Interface = Interface {
     name: DEVICE,
     methods: &[
+        Method { name: "AddAddress", takes: &[("address", "s"), OPTIONS], gives: &[] },
+        Method { name: "RemoveAddress", takes: &[("address", "s"), OPTIONS], gives: &[] },
+        Method { name: "Ping", takes: &[OPTIONS], gives: &[("answer", "a{sv}")] },
         Method { name: "Dismiss", takes: &[OPTIONS], gives: &[] },
         Method { name: "Revoke", takes: &[("reason", "s"), OPTIONS], gives: &[] },
         Method { name: "SetRole", takes: &[("role", "s"), OPTIONS], gives: &[] },
@@ -39,6 +47,7 @@ pub(super) static INTERFACE: Interface = Interface {
         changing("Online", "b"),
         silent("LastSeen", "t"),
         changing("Address", "s"),
+        changing("Addresses", "a(ssb)"),
         changing("Lease", "u"),
         changing("RevokedAt", "t"),
         changing("RevokedBy", "s"),
@@ -70,6 +79,7 @@ pub(super) fn values(device: &DeviceView) -> Values {
         ("Online", device.online.into()),
         ("LastSeen", device.last_seen.0.into()),
         ("Address", shown(device.address.as_ref()).into()),
+        ("Addresses", addresses(&device.addresses)),
         ("Lease", device.lease.into()),
         ("RevokedAt", revoked.map_or(0, |by| by.at.0).into()),
         ("RevokedBy", shown(revoked.map(|by| &by.by)).into()),
@@ -90,15 +100,58 @@ fn status(status: DeviceStatus) -> &'static str {
     }
 }
 
+fn addresses(addresses: &[AddressView]) -> Variant<'static> {
+    let rows = addresses.iter().map(|address| (text(address.text.as_str()), address.from.text(), address.in_use));
+    rows.collect::<Vec<_>>().into()
+}
+
+/// What a ping found out. Times are in microseconds: on a LAN a round trip is less than a thousandth of a second.
+fn pinged(view: &PingView) -> BTreeMap<&'static str, Variant<'static>> {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let mut answer = BTreeMap::from([
+        ("address", text(view.address.to_string()).into()),
+        ("from", view.from.text().into()),
+        ("dialled", view.dialled.into()),
+        ("answered", micros(view.answered).into()),
+        ("synced", view.synced.0.into()),
+    ]);
+    if let Some(path) = view.path {
+        let place = match path.place {
+            Place::Here => "here",
+            Place::Lan => "lan",
+            Place::Routed => "routed",
+        };
+        answer.extend([("rtt", micros(path.rtt).into()), ("place", place.into())]);
+    }
+    answer
+}
+
+async fn ping(call: &Call<'_>, device: DeviceId) -> Result<Message, Failure> {
+    Options(call.args()?).finish()?;
+    match call.order(Command::Ping(device)).await? {
+        Reply::Pinged(view) => call.reply(&pinged(&view)),
+        other => Err(unexpected(&other)),
+    }
+}
+
 /// Answers a call of `method`, one of the table's.
 pub(super) async fn call(call: &Call<'_>, device: DeviceId, method: &'static str) -> Result<Message, Failure> {
     if method == "Dismiss" {
         Options(call.args()?).finish()?;
         return call.done(Command::Dismiss(device)).await;
     }
+    if method == "Ping" {
+        return ping(call, device).await;
+    }
     let (argument, options) = call.args::<(String, _)>()?;
     Options(options).finish()?;
+    let address = || {
+        bounded("address", &argument, limits::ADDRESS)?;
+        argument.parse::<HostPort>().map_err(|error| Failure::argument(error.to_string()))
+    };
     match method {
+        "AddAddress" => call.done(Command::AddAddress { device, address: address()? }).await,
+        "RemoveAddress" => call.done(Command::RemoveAddress { device, address: address()? }).await,
         "Revoke" => {
             bounded("reason", &argument, proto::REASON_BYTES)?;
             call.done(Command::Revoke { devices: vec![device], reason: argument }).await

@@ -236,7 +236,7 @@ mod tests {
 
     fn hub() -> Hub {
         let (view, events) = (watch::channel(Arc::new(View::default())).1, broadcast::channel(1).0);
-        let facts = Facts { version: String::new(), port: 0, key_protection: "file" };
+        let facts = Facts { version: String::new(), key_protection: "file" };
         Hub::new(Core::new(mpsc::channel(1).0, view, events, facts), Callers::Own).0
     }
 

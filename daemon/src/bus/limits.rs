@@ -35,3 +35,5 @@ pub(super) const CODE: usize = 64;
 pub(super) const PAGE_DEFAULT: u32 = 100;
 /// Entries of one page at most.
 pub(super) const PAGE_MAX: u32 = 1000;
+/// Bytes of an address: a host name of 253 characters, a colon, and a port.
+pub(super) const ADDRESS: usize = 260;

@@ -13,8 +13,8 @@ use zbus::{Message, ObjectPath, Variant};
 
 use super::agent::Agent;
 use super::call::{Call, unexpected};
-use super::contract::{Interface, Method, OPTIONS, changing, constant};
-use super::error::Failure;
+use super::contract::{Emits, Interface, Method, OPTIONS, Property, changing, constant};
+use super::error::{Failure, Standard};
 use super::objects::{Object, Values, shown, text};
 use super::options::{Options, bounded};
 use super::{caller, limits, pairing, session};
@@ -56,7 +56,7 @@ pub(super) static INTERFACE: Interface = Interface {
         changing("TwoStep", "b"),
         changing("PairingOpen", "b"),
         changing("KeyProtection", "s"),
-        changing("Port", "q"),
+        Property { name: "Port", kind: "q", writable: true, emits: Emits::Value },
         changing("State", "s"),
         changing("RevokedBy", "s"),
         changing("RevokedReason", "s"),
@@ -86,7 +86,7 @@ pub(super) fn values(facts: &Facts, view: &View) -> Values {
         ("TwoStep", false.into()),
         ("PairingOpen", status.pairing_open.into()),
         ("KeyProtection", facts.key_protection.into()),
-        ("Port", facts.port.into()),
+        ("Port", status.port.into()),
         ("State", state(status.standing).into()),
         ("RevokedBy", text(revoked.map(|by| by.name.as_str()).unwrap_or_default()).into()),
         ("RevokedReason", text(revoked.map(|by| by.reason.as_str()).unwrap_or_default()).into()),
@@ -105,6 +105,15 @@ pub(super) fn visible(values: Values, kind: &CallerKind) -> Values {
 pub(super) fn of_apps(mut values: Values) -> Values {
     values.retain(|(name, _)| PUBLIC.contains(name));
     values
+}
+
+/// Sets the property `Port`.
+pub(super) async fn set_port(call: &Call<'_>, port: Variant<'_>) -> Result<Message, Failure> {
+    let mistyped = |_| Failure::standard(Standard::InvalidArgs, "a port is a number (q)");
+    match u16::try_from(port).map_err(mistyped)? {
+        0 => Err(Failure::argument("a port is a number from 1 to 65535")),
+        port => call.done(Command::SetPort(port)).await,
+    }
 }
 
 fn state(standing: Standing) -> &'static str {
@@ -282,7 +291,7 @@ mod tests {
 
     #[test]
     fn an_app_reads_nothing_that_tells_accounts_or_devices_apart() {
-        let facts = Facts { version: "1".to_owned(), port: 1, key_protection: "file" };
+        let facts = Facts { version: "1".to_owned(), key_protection: "file" };
         let all = values(&facts, &View::default());
         let names = |values: Values| values.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(

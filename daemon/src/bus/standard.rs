@@ -8,7 +8,7 @@ use super::call::Call;
 use super::contract::{Interface, Method};
 use super::error::{Failure, Standard};
 use super::objects::{self, Object, Values};
-use super::{caller, device, pairing};
+use super::{caller, device, manager, pairing};
 
 pub(super) const PEER: &str = "org.freedesktop.DBus.Peer";
 pub(super) const INTROSPECTABLE: &str = "org.freedesktop.DBus.Introspectable";
@@ -148,7 +148,7 @@ async fn one(call: &Call<'_>, object: &Object, interface: &str, name: &str) -> R
     found.map(|(_, value)| value).ok_or_else(|| call.not_allowed())
 }
 
-/// The one property that can be set is a device's name.
+/// The properties that can be set are a device's name and the port.
 async fn set(
     call: &Call<'_>,
     object: &Object,
@@ -157,13 +157,12 @@ async fn set(
     value: Variant<'_>,
 ) -> Result<Message, Failure> {
     let property = known(object, interface, name)?;
+    if property.writable && !caller::may_see_account(&call.kind()) {
+        return Err(call.not_allowed());
+    }
     match object {
-        Object::Device(id) if property.writable => {
-            if !caller::may_see_account(&call.kind()) {
-                return Err(call.not_allowed());
-            }
-            device::rename(call, *id, value).await
-        }
+        Object::Device(id) if property.writable => device::rename(call, *id, value).await,
+        Object::Root if property.writable => manager::set_port(call, value).await,
         _ => Err(Failure::standard(Standard::PropertyReadOnly, "the property cannot be set")),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +18,7 @@ use super::event::NetEvent;
 use super::framing::{self, FrameError};
 use super::gate::Permit;
 use super::quic::{self, Protocol};
+use super::silence::Writes;
 use super::stranger::Place;
 use super::transfer::{self, Produce};
 
@@ -185,6 +186,13 @@ impl Registry {
         }
     }
 
+    /// Where a connection goes, and QUIC's smoothed round trip.
+    pub(super) fn path(&self, name: u64) -> Option<(SocketAddr, Duration)> {
+        let handles = self.handles();
+        let connection = &handles.get(&name)?.connection;
+        Some((connection.remote_address(), connection.rtt()))
+    }
+
     /// The sockets that connections use.
     pub(super) fn endpoints(&self) -> Vec<Endpoint> {
         self.handles().values().map(|handle| handle.endpoint.clone()).collect()
@@ -275,15 +283,17 @@ impl Task {
             return None;
         }
         let grants = Grants { granted: self.granted.clone(), unknown };
-        let Live { connection, control: (mut send, mut recv), permit, .. } = live;
-        let mut writing = Writing::new(write_all(&mut send, &mut self.frames, &self.queued));
+        let Live { protocol, connection, control: (mut send, mut recv), permit, .. } = live;
+        let writes = Writes::default();
+        let mut writing = Writing::new(write_all(&mut send, &mut self.frames, &self.queued, &writes));
         let end = tokio::select! {
             biased;
             order = &mut self.order => End::Ordered(order.unwrap_or(Order::STOP)),
             end = read_control(&connection, &mut recv, &grants, self.name, &self.events) => end,
             () = receive_transfers(&connection, &grants, self.name, &self.events) => End::Fault,
-            never = transfer::send(&connection, &mut self.produces) => never,
+            never = transfer::send(&connection, &mut self.produces, &writes) => never,
             never = writing.forever() => never,
+            never = writes.watch(&connection, self.name, &self.events), if protocol == Protocol::Sync => never,
         };
         drop(permit);
         match end {
@@ -372,9 +382,10 @@ async fn write_all(
     stream: &mut SendStream,
     frames: &mut mpsc::UnboundedReceiver<Frame>,
     queued: &AtomicUsize,
+    writes: &Writes,
 ) -> Result<(), WriteError> {
     while let Some(frame) = frames.recv().await {
-        framing::write(stream, &frame).await?;
+        writes.during(framing::write(stream, &frame)).await?;
         queued.fetch_sub(HEADER + frame.body.len(), Ordering::Relaxed);
     }
     // Errors: the peer stopped listening or is gone, so nothing is left to wait for.

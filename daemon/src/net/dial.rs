@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use kinlink_proto::id::DeviceId;
 use kinlink_proto::limits;
+use kinlink_proto::reach::HostPort;
 use kinlink_proto::wire::frame::CloseCode;
 use quinn::{ClientConfig, Connection, Endpoint};
+use tokio::net::lookup_host;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::quic;
@@ -51,28 +53,60 @@ impl From<quinn::ConnectionError> for DialError {
 
 /// The dials that are under way.
 #[derive(Debug, Default)]
-pub(super) struct Dials(Mutex<BTreeMap<DeviceId, Sender<SocketAddr>>>);
+pub(super) struct Dials(Mutex<UnderWay>);
+
+#[derive(Debug, Default)]
+struct UnderWay {
+    dials: BTreeMap<DeviceId, Dial>,
+    /// The number of the last one.
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Dial {
+    number: u64,
+    more: Sender<SocketAddr>,
+    task: AbortHandle,
+}
 
 impl Dials {
-    /// Where addresses for a dial that begins now come from; `None` if one is under way, which takes `addresses` in.
-    pub(super) fn begin(&self, device: DeviceId, addresses: &[SocketAddr]) -> Option<Receiver<SocketAddr>> {
+    /// Begins a dial with `start`, which is given its number and where further addresses come from. One that is under way takes
+    /// `addresses` in instead; if it is to be done `anew`, that one ends.
+    pub(super) fn begin(
+        &self,
+        device: DeviceId,
+        addresses: &[SocketAddr],
+        anew: bool,
+        start: impl FnOnce(u64, Receiver<SocketAddr>) -> AbortHandle,
+    ) {
         let mut under_way = self.lock();
-        if let Some(dial) = under_way.get(&device) {
-            // What it has no room for is tried the next time.
-            addresses.iter().take_while(|address| dial.try_send(**address).is_ok()).for_each(drop);
-            return None;
+        match under_way.dials.remove(&device) {
+            Some(earlier) if anew => earlier.task.abort(),
+            Some(dial) => {
+                // What it has no room for is tried the next time.
+                addresses.iter().take_while(|address| dial.more.try_send(**address).is_ok()).for_each(drop);
+                under_way.dials.insert(device, dial);
+                return;
+            }
+            None => {}
         }
-        let (tx, more) = channel(ATTEMPTS);
-        under_way.insert(device, tx);
-        Some(more)
+        let (more, found) = channel(ATTEMPTS);
+        under_way.last += 1;
+        let number = under_way.last;
+        let task = start(number, found);
+        under_way.dials.insert(device, Dial { number, more, task });
     }
 
-    pub(super) fn end(&self, device: &DeviceId) {
-        self.lock().remove(device);
+    /// A dial is over. Another one to the same device may have begun.
+    pub(super) fn end(&self, device: &DeviceId, number: u64) {
+        let mut under_way = self.lock();
+        if under_way.dials.get(device).is_some_and(|dial| dial.number == number) {
+            under_way.dials.remove(device);
+        }
     }
 
-    /// Poisoning cannot leave it half-changed: each change is one call.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<DeviceId, Sender<SocketAddr>>> {
+    /// Poisoning cannot leave it half-changed: what runs under it does not panic.
+    fn lock(&self) -> MutexGuard<'_, UnderWay> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -100,29 +134,38 @@ impl<'a> More<'a> {
     }
 }
 
-/// Dials the addresses one after the other, without waiting long for each, and those that are found meanwhile; the first
-/// that leads to the device wins, and the other attempts end. `failure` says what it means if there is none.
+/// Dials the addresses one after the other, without waiting long for each, those of the names as soon as they are resolved, and
+/// those that are found meanwhile; the first that leads to the device wins, and the other attempts end. `failure` says what it
+/// means if there is none.
 pub(super) async fn any(
     endpoint: &Endpoint,
     config: &ClientConfig,
     addresses: Vec<SocketAddr>,
+    names: Vec<HostPort>,
     mut more: More<'_>,
     mut failure: DialError,
 ) -> Result<Connection, DialError> {
     let mut tried = BTreeSet::new();
     let mut queue = VecDeque::from(addresses);
+    let mut resolving: JoinSet<_> = names.into_iter().map(resolve).collect();
     let mut attempts = JoinSet::new();
     let mut closed = false;
     loop {
-        if let Some(address) = queue.pop_front().or_else(|| more.ready()) {
-            if tried.len() < ATTEMPTS && tried.insert(address) {
-                attempts.spawn(one(endpoint.clone(), config.clone(), address));
-            }
+        if let Some(address) = queue.pop_front().or_else(|| more.ready())
+            && tried.len() < ATTEMPTS
+            && tried.insert(address)
+        {
+            attempts.spawn(one(endpoint.clone(), config.clone(), address));
         }
-        let idle = attempts.is_empty() && queue.is_empty();
+        let idle = attempts.is_empty() && queue.is_empty() && resolving.is_empty();
         tokio::select! {
             Some(attempt) = attempts.join_next() => match attempt {
                 Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => failure = failure.or(error),
+                Err(error) => failure = failure.or(DialError::new(None, error)),
+            },
+            Some(resolved) = resolving.join_next() => match resolved {
+                Ok(Ok(found)) => queue.extend(found),
                 Ok(Err(error)) => failure = failure.or(error),
                 Err(error) => failure = failure.or(DialError::new(None, error)),
             },
@@ -133,6 +176,17 @@ pub(super) async fn any(
             },
             () = sleep(STAGGER), if !queue.is_empty() => {}
         }
+    }
+}
+
+/// Asks the system where a name leads, within [`limits::RESOLVE`].
+async fn resolve(name: HostPort) -> Result<Vec<SocketAddr>, DialError> {
+    let Some(host) = name.name() else { return Ok(name.socket().into_iter().collect()) };
+    let failed = |why: &dyn std::fmt::Display| DialError::new(None, format!("{name} does not resolve: {why}"));
+    match timeout(limits::RESOLVE, lookup_host(host)).await {
+        Ok(Ok(found)) => Ok(found.take(limits::ADDRESSES).collect::<Vec<_>>()),
+        Ok(Err(error)) => Err(failed(&error)),
+        Err(_) => Err(failed(&format_args!("no answer within {} seconds", limits::RESOLVE.as_secs()))),
     }
 }
 

@@ -42,6 +42,8 @@ pub(super) struct Discovery {
 /// What to announce and look for; the latest counts.
 #[derive(Clone, Debug, Default)]
 struct Plan {
+    /// Of `kinlink/1`.
+    port: u16,
     account: Option<Keys>,
     /// The linking socket: what it is announced under, this device, its port.
     link: Option<(Key, DeviceId, u16)>,
@@ -68,14 +70,19 @@ pub(super) struct Search<'a> {
 impl Discovery {
     /// Starts the task, for a device whose `kinlink/1` is on `port`; `links` tells when interfaces may have changed.
     pub(super) fn start(port: u16, events: mpsc::Sender<NetEvent>, links: Links) -> Self {
-        let (plan, orders) = watch::channel(Plan::default());
-        let task = tokio::spawn(Task::new(port, events).run(orders, links));
+        let (plan, orders) = watch::channel(Plan { port, ..Plan::default() });
+        let task = tokio::spawn(Task::new(Plan { port, ..Plan::default() }, events).run(orders, links));
         Self { plan, task: Mutex::new(Some(task)) }
     }
 
     /// Announces and recognises with these keys from now on, or does neither.
     pub(super) fn account(&self, keys: Option<Keys>) {
         self.plan.send_modify(|plan| plan.account = keys);
+    }
+
+    /// `kinlink/1` is on another port from now on.
+    pub(super) fn moved(&self, port: u16) {
+        self.plan.send_modify(|plan| plan.port = port);
     }
 
     /// Announces the linking socket, or no more.
@@ -116,7 +123,6 @@ impl Drop for Search<'_> {
 
 struct Task {
     plan: Plan,
-    port: u16,
     events: mpsc::Sender<NetEvent>,
     mdns: Mdns,
     devices: Recogniser,
@@ -134,11 +140,10 @@ struct Task {
 }
 
 impl Task {
-    fn new(port: u16, events: mpsc::Sender<NetEvent>) -> Self {
+    fn new(plan: Plan, events: mpsc::Sender<NetEvent>) -> Self {
         let (heard_tx, heard) = mpsc::channel(MESSAGES);
         Self {
-            plan: Plan::default(),
-            port,
+            plan,
             events,
             mdns: Mdns::default(),
             devices: Recogniser::default(),
@@ -166,9 +171,10 @@ impl Task {
                     }
                     self.follow(plan);
                 }
-                () = links.changed() => {
-                    self.look();
-                }
+                // What cannot be seen in the interfaces, as sleep, may have cost announcements all the same.
+                () = links.changed() => if !self.look() {
+                    self.draw(&Kind::ALL);
+                },
                 Some((interface, packet)) = self.heard.recv() => {
                     self.mdns.received(now().mono, interface, &packet, &mut entropy());
                 }
@@ -214,7 +220,10 @@ impl Task {
         if self.look() {
             return;
         }
-        let changed = [(Kind::Account, old.account != self.plan.account), (Kind::Link, old.link != self.plan.link)];
+        let changed = [
+            (Kind::Account, (&old.account, old.port) != (&self.plan.account, self.plan.port)),
+            (Kind::Link, old.link != self.plan.link),
+        ];
         let changed: Vec<Kind> = changed.into_iter().filter(|(_, changed)| *changed).map(|(kind, _)| kind).collect();
         self.draw(&changed);
     }
@@ -265,7 +274,7 @@ impl Task {
         let now = now().mono;
         for kind in kinds {
             let announced = match kind {
-                Kind::Account => self.plan.account.as_ref().map(|keys| (&keys.announce, keys.device, self.port)),
+                Kind::Account => self.plan.account.as_ref().map(|keys| (&keys.announce, keys.device, self.plan.port)),
                 Kind::Link => self.plan.link.as_ref().map(|(key, device, port)| (key, *device, *port)),
             };
             let sealed = announced.map(|(key, device, port)| {

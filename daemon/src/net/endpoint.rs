@@ -1,14 +1,17 @@
 //! The sockets, who comes in through them, and the orders that the owner of the state gives.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use kinlink_proto::discovery::{Key, Keys};
+use kinlink_proto::engine::view::PathView;
 use kinlink_proto::id::DeviceId;
 use kinlink_proto::key::Identity;
 use kinlink_proto::limits;
+use kinlink_proto::reach::HostPort;
 use kinlink_proto::wire::address::Address;
 use kinlink_proto::wire::frame::{CloseCode, Frame};
 use quinn::{Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
@@ -68,7 +71,7 @@ pub(super) struct Shared {
     pub(super) registry: Registry,
     /// Unknown keys that are being heard on `kinlink/1`.
     pub(super) strangers: Strangers,
-    port: u16,
+    port: AtomicU16,
     links: Links,
     gate: Gate,
     /// The socket of `kinlink/1`; `None` after the shutdown.
@@ -84,8 +87,8 @@ pub(super) struct Shared {
 type Slot = Mutex<Option<Listening>>;
 
 impl Net {
-    /// Listens on `port` (0: draws one), IPv6 and IPv4, for the keys that `admission` allows. The service manager is asked
-    /// to keep the socket for the next run. To be called within a tokio runtime.
+    /// Listens on `port` (0: draws one), IPv6 and IPv4, for the keys that `admission` allows, and follows what `links` tells. The
+    /// service manager is asked to keep the socket for the next run. To be called within a tokio runtime.
     ///
     /// # Errors
     /// If the port is taken, or no certificate can be made.
@@ -94,10 +97,11 @@ impl Net {
         port: u16,
         admission: Admission,
         events: mpsc::Sender<NetEvent>,
+        links: Links,
     ) -> Result<Self, NetError> {
         let socket = socket::open(port).map_err(|source| NetError::Bind { port, source })?;
         handed::keep(&socket);
-        Self::listen(identity, socket, admission, events)
+        Self::listen(identity, socket, admission, events, links)
     }
 
     /// [`bind`](Self::bind) on a socket that is there already.
@@ -106,9 +110,10 @@ impl Net {
     /// If the socket is of no use, or no certificate can be made.
     pub fn listen(
         identity: &Identity,
-        socket: std::net::UdpSocket,
+        socket: UdpSocket,
         admission: Admission,
         events: mpsc::Sender<NetEvent>,
+        links: Links,
     ) -> Result<Self, NetError> {
         let tls = Tls::new(identity)?;
         let server = quic::server(&tls, Protocol::Sync, Trust::Roster(admission.clone()))?;
@@ -120,8 +125,8 @@ impl Net {
             events,
             registry: Registry::default(),
             strangers: Strangers::default(),
-            port,
-            links: Links::watch(),
+            port: AtomicU16::new(port),
+            links,
             gate: Gate::default(),
             syncing: Slot::default(),
             linking: Slot::default(),
@@ -137,7 +142,7 @@ impl Net {
     /// Searches the local network from now on, with what [`Net::discover`] says. To be called within a tokio runtime.
     pub fn start_discovery(&self) {
         let shared = &self.0;
-        shared.discovery.get_or_init(|| Discovery::start(shared.port, shared.events.clone(), shared.links.clone()));
+        shared.discovery.get_or_init(|| Discovery::start(shared.port(), shared.events.clone(), shared.links.clone()));
     }
 
     /// Announces this device on the local network and looks for others with these keys from now on, or does neither.
@@ -158,13 +163,41 @@ impl Net {
     /// The UDP port of `kinlink/1`.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.0.port
+        self.0.port()
     }
 
-    /// Tells when this machine's network changed.
+    /// A socket on another port, for [`Self::move_to`].
+    ///
+    /// # Errors
+    /// If the port is taken or may not be had.
+    pub fn reserve(&self, port: u16) -> Result<Reserved, NetError> {
+        socket::open(port).map(Reserved).map_err(|source| NetError::Bind { port, source })
+    }
+
+    /// Listens there from now on, and no longer on the port of before; the service manager keeps the new socket. Connections that
+    /// this side dialled move along; those that peers dialled are found dead and made anew.
+    ///
+    /// # Errors
+    /// If the socket cannot be used; the one of before stays then.
+    pub fn move_to(&self, Reserved(socket): Reserved) -> io::Result<()> {
+        let Some(endpoint) = locked(&self.0.syncing).as_ref().map(Listening::endpoint) else { return Ok(()) };
+        let (port, kept) = (socket.local_addr()?.port(), socket.try_clone()?);
+        endpoint.rebind(socket)?;
+        handed::let_go();
+        handed::keep(&kept);
+        self.0.port.store(port, Ordering::Relaxed);
+        if let Some(discovery) = self.0.discovery.get() {
+            discovery.moved(port);
+        }
+        self.0.links.nudge();
+        Ok(())
+    }
+
+    /// The path of a connection; `None` once it has ended.
     #[must_use]
-    pub fn links(&self) -> Links {
-        self.0.links.clone()
+    pub fn path(&self, conn: u64) -> Option<PathView> {
+        let (address, rtt) = self.0.registry.path(conn)?;
+        Some(PathView { rtt, place: interfaces::place(&interfaces::locals().unwrap_or_default(), address) })
     }
 
     /// Handshakes that others have under way on `kinlink/1`.
@@ -173,19 +206,21 @@ impl Net {
         self.0.gate.under_way()
     }
 
-    /// Dials a device; `Connected` or `DialFailed` follows. A dial that is under way takes these addresses in.
-    pub fn dial(&self, device: DeviceId, addresses: &[Address]) {
+    /// Dials a device at addresses, and at names as soon as they are resolved; `Connected` or `DialFailed` follows. A dial that is
+    /// under way takes the addresses in; if it is to be done `anew`, nothing is heard of that one any more.
+    pub fn dial(&self, device: DeviceId, addresses: &[Address], names: Vec<HostPort>, anew: bool) {
         let shared = self.0.clone();
         let addresses = sockets(addresses);
-        let Some(more) = shared.dials.begin(device, &addresses) else { return };
-        tokio::spawn(async move {
-            let dialled = shared.dial(device, addresses, more).await;
-            shared.dials.end(&device);
+        let tried = addresses.clone();
+        let run = async move |number, more| {
+            let dialled = shared.dial(device, addresses, names, more).await;
+            shared.dials.end(&device, number);
             if let Err(error) = dialled {
                 tracing::debug!(?device, %error, "dialling failed");
-                shared.tell(NetEvent::DialFailed { device }).await;
+                shared.tell(NetEvent::DialFailed { device, reason: error.reason }).await;
             }
-        });
+        };
+        self.0.dials.begin(device, &tried, anew, |number, more| tokio::spawn(run(number, more)).abort_handle());
     }
 
     /// Dials the shower of a challenge from a socket of its own; `LinkConnected` or `LinkDialFailed` follows. Unless
@@ -283,11 +318,21 @@ impl Net {
     }
 }
 
+/// A socket on a port that nobody listens on yet.
+#[derive(Debug)]
+pub struct Reserved(UdpSocket);
+
 impl Shared {
+    /// The UDP port of `kinlink/1`.
+    fn port(&self) -> u16 {
+        self.port.load(Ordering::Relaxed)
+    }
+
     async fn dial(
         &self,
         device: DeviceId,
         addresses: Vec<SocketAddr>,
+        names: Vec<HostPort>,
         mut more: mpsc::Receiver<SocketAddr>,
     ) -> Result<(), DialError> {
         let config = quic::client(&self.tls, Protocol::Sync, device).map_err(internal)?;
@@ -295,7 +340,7 @@ impl Shared {
         let endpoint = endpoint.ok_or_else(|| DialError::new(None, "the network is shut down"))?;
         let unknown = DialError::new(None, "no address of it is known");
         let more = More::within(Duration::ZERO, &mut more);
-        let connection = dial::any(&endpoint, &config, addresses, more, unknown).await?;
+        let connection = dial::any(&endpoint, &config, addresses, names, more, unknown).await?;
         if !self.admission.allows(&device) {
             quic::close(&connection, CloseCode::UnknownDevice);
             return Err(DialError::new(None, "it may no longer connect"));
@@ -335,7 +380,7 @@ impl Shared {
         let (_, mut nothing) = mpsc::channel(1);
         let mut search = self.discovery.get().map(|discovery| discovery.search(pairing, shower, key));
         let more = More::within(SEARCH, search.as_mut().map_or(&mut nothing, |search| &mut search.found));
-        let connection = dial::any(&endpoint, &config, addresses, more, unknown).await?;
+        let connection = dial::any(&endpoint, &config, addresses, Vec::new(), more, unknown).await?;
         drop(search);
         let control = connection.open_bi().await?;
         let live = Live {
@@ -416,7 +461,7 @@ pub(super) fn peer_of(connection: &Connection) -> Option<DeviceId> {
 }
 
 fn sockets(addresses: &[Address]) -> Vec<SocketAddr> {
-    addresses.iter().filter_map(Address::socket).take(2 * limits::ADDRESSES).collect()
+    addresses.iter().filter_map(Address::socket).take(2 * limits::ADDRESSES + limits::GIVEN).collect()
 }
 
 fn internal(error: impl ToString) -> DialError {
@@ -429,14 +474,14 @@ fn not_on_link() -> DialError {
     DialError::new(Some(CloseCode::NotOnLink), reason)
 }
 
-/// Tells the addresses of this machine at the start and whenever they changed, until the network is gone.
+/// Tells the addresses of this machine at the start and whenever they changed, and each change of the network, until that is gone.
 async fn watch_addresses(shared: Weak<Shared>, mut links: Links) {
-    let mut told = Vec::new();
+    let mut told = None;
     loop {
         let Some(shared) = shared.upgrade().filter(|shared| !shared.events.is_closed()) else { return };
-        match interfaces::locals().map(|locals| interfaces::usable(&locals, shared.port)) {
-            Ok(addresses) if addresses != told => {
-                told.clone_from(&addresses);
+        match interfaces::locals().map(|locals| interfaces::usable(&locals, shared.port())) {
+            Ok(addresses) if told.as_ref() != Some(&addresses) => {
+                told = Some(addresses.clone());
                 shared.tell(NetEvent::Addresses(addresses)).await;
             }
             Ok(_) => {}
@@ -447,6 +492,10 @@ async fn watch_addresses(shared: Weak<Shared>, mut links: Links) {
         tokio::select! {
             () = links.changed() => {}
             () = events.closed() => return,
+        }
+        tracing::debug!("the network changed");
+        if events.send(NetEvent::Changed).await.is_err() {
+            return;
         }
     }
 }

@@ -61,7 +61,16 @@ pub enum NetEvent {
     DialFailed {
         /// Whom.
         device: DeviceId,
+        /// What the network said, for people.
+        reason: String,
     },
+    /// Something was sent on a connection, and nothing came from it for [`kinlink_proto::limits::SILENT`].
+    Silent {
+        /// Which.
+        conn: u64,
+    },
+    /// This machine's network changed, or it slept.
+    Changed,
     /// None of the addresses of a challenge led to its shower.
     LinkDialFailed {
         /// For which pairing.

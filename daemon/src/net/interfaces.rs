@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use kinlink_proto::engine::view::Place;
 use kinlink_proto::limits;
 use kinlink_proto::wire::address::Address;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
@@ -109,6 +110,16 @@ fn source_for(peer: SocketAddr) -> io::Result<IpAddr> {
     Ok(socket.local_addr()?.ip().to_canonical())
 }
 
+/// Where `peer` is, seen from this machine.
+pub(super) fn place(locals: &[Local], peer: SocketAddr) -> Place {
+    let ip = peer.ip().to_canonical();
+    match ip {
+        _ if ip.is_loopback() || locals.iter().any(|local| local.ip == ip) => Place::Here,
+        _ if on_link(locals, peer) => Place::Lan,
+        _ => Place::Routed,
+    }
+}
+
 /// What to tell others to dial, best first: IPv4 of this network, then IPv6 that is not link-local, and loopback only for
 /// want of anything else.
 pub(super) fn usable(locals: &[Local], port: u16) -> Vec<Address> {
@@ -182,6 +193,14 @@ mod tests {
         assert!(near.iter().all(|text| on_link(&machine(), at(text))));
         assert!(!far.iter().any(|text| on_link(&machine(), at(text))));
         assert!(!on_link(&[local("10.0.0.1", "0.0.0.0")], at("8.8.8.8")), "a prefix of nothing is not a network");
+    }
+
+    #[test]
+    fn a_place_is_here_near_or_far() {
+        let place = |text| place(&machine(), at(text));
+        assert_eq!([place("127.0.0.1"), place("192.168.7.20"), place("::1")], [Place::Here; 3]);
+        assert_eq!([place("192.168.7.1"), place("[fe80::2%2]:4")], [Place::Lan; 2]);
+        assert_eq!([place("192.168.8.1"), place("2001:db8:0:1::1")], [Place::Routed; 2]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use super::event::NetEvent;
 use super::framing::{self, FrameError};
 use super::quic;
+use super::silence::Writes;
 
 /// Produces the frames of one transfer into a channel, blocking; stops when the other end is gone.
 pub(super) type Produce = Box<dyn FnOnce(mpsc::Sender<Frame>) + Send>;
@@ -44,12 +45,16 @@ enum TransferError {
 
 /// Sends the transfers that are ordered, a few at once; never returns. When dropped, those under way are cut: the
 /// receiver resumes behind the last segment that it verified.
-pub(super) async fn send<T>(connection: &Connection, orders: &mut mpsc::UnboundedReceiver<Produce>) -> T {
+pub(super) async fn send<T>(
+    connection: &Connection,
+    orders: &mut mpsc::UnboundedReceiver<Produce>,
+    writes: &Writes,
+) -> T {
     let mut running = JoinSet::new();
     loop {
         tokio::select! {
             Some(produce) = orders.recv(), if running.len() < quic::TRANSFERS as usize => {
-                running.spawn(send_one(connection.clone(), produce));
+                running.spawn(send_one(connection.clone(), produce, writes.clone()));
             }
             Some(done) = running.join_next(), if !running.is_empty() => match done {
                 Ok(Ok(())) => {}
@@ -61,7 +66,7 @@ pub(super) async fn send<T>(connection: &Connection, orders: &mut mpsc::Unbounde
     }
 }
 
-async fn send_one(connection: Connection, produce: Produce) -> Result<(), TransferError> {
+async fn send_one(connection: Connection, produce: Produce, writes: Writes) -> Result<(), TransferError> {
     let stream = connection.open_uni().await?;
     if stream.set_priority(PRIORITY).is_err() {
         tracing::debug!("a stream was closed as it was opened");
@@ -70,7 +75,7 @@ async fn send_one(connection: Connection, produce: Produce) -> Result<(), Transf
     let (channel, mut frames) = mpsc::channel(AHEAD);
     let producer = spawn_blocking(move || produce(channel));
     while let Some(frame) = frames.recv().await {
-        stream.write(&frame).await?;
+        writes.during(stream.write(&frame)).await?;
     }
     producer.await?;
     stream.finish();

@@ -87,7 +87,7 @@ pub fn core(
             }
         }
     });
-    let facts = Facts { version: "1.2.3".to_owned(), port: 4711, key_protection: "file" };
+    let facts = Facts { version: "1.2.3".to_owned(), key_protection: "file" };
     (Core::new(jobs, view, events.clone(), facts), views, events, seen)
 }
 
@@ -225,6 +225,7 @@ pub fn device(byte: u8, name: &str) -> DeviceView {
         online: true,
         last_seen: Wall(2000),
         address: None,
+        addresses: Vec::new(),
         lease: 0,
         revoked: None,
         applied: (0, 0),

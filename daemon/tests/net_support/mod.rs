@@ -39,7 +39,7 @@ impl Device {
         let identity = identity(seed);
         let admission = Admission::new();
         let (sender, events) = mpsc::channel(events);
-        let net = Net::bind(&identity, 0, admission.clone(), sender).unwrap();
+        let net = Net::bind(&identity, 0, admission.clone(), sender, kinlink_daemon::net::Links::watch()).unwrap();
         Self { net, id: identity.device(), admission, events }
     }
 
@@ -91,7 +91,7 @@ pub async fn connected_pair() -> (Device, Device, u64, u64) {
 
 /// Connects two devices by a first frame, which is taken off again.
 pub async fn connect(a: &mut Device, b: &mut Device) -> (u64, u64) {
-    a.net.dial(b.id, &[b.address()]);
+    a.net.dial(b.id, &[b.address()], Vec::new(), true);
     let at_a = a.connected().await;
     a.net.send(at_a, frame(0, 0));
     let at_b = b.connected().await;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::view::{DeviceView, PairingView, SessionView, Status};
+use super::view::{DeviceView, PairingView, PingView, SessionView, Status};
 use crate::id::{Cursor, DeviceId, SessionId, Version};
+use crate::reach::HostPort;
 use crate::roster::Role;
 use crate::time::Wall;
 use crate::wire::address::Address;
@@ -100,6 +101,24 @@ pub enum Command {
         /// Its name from now on.
         name: String,
     },
+    /// Asks a device for a sign of life; dials it if it is not connected.
+    Ping(DeviceId),
+    /// Says where a device is.
+    AddAddress {
+        /// Which.
+        device: DeviceId,
+        /// Where.
+        address: HostPort,
+    },
+    /// Forgets an address of a device.
+    RemoveAddress {
+        /// Which.
+        device: DeviceId,
+        /// Which one.
+        address: HostPort,
+    },
+    /// Listens on another port from now on. The shell has moved already; the engine only says who may.
+    SetPort(u16),
     /// Dismisses the notice of a newly linked device, on every device.
     Dismiss(DeviceId),
     /// Revokes devices.
@@ -226,6 +245,10 @@ pub struct SessionFilter {
 pub enum Reply {
     /// Done.
     Done,
+    /// Never given: the reply follows by itself.
+    Later,
+    /// A device answered.
+    Pinged(PingView),
     /// A pairing was opened; the texts go to the caller only.
     Opened {
         /// Its name.

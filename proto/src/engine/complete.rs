@@ -4,6 +4,7 @@ use super::account::{is_out, pending_roster, pieces};
 use super::command::OldSessions;
 use super::io::{ConnId, Output};
 use super::out::reason;
+use super::view::AddressSource;
 use super::{Cx, Engine, Fail};
 use crate::id::AccountId;
 use crate::limits;
@@ -79,7 +80,7 @@ impl Engine {
         self.absorb(cx, &all, None)?;
         self.receive_epochs(cx, &linked.epochs, &linked.histories)?;
         self.receive_reports(cx, None, &linked.reports)?;
-        self.remember(cx, pending.shower, None, &linked.addresses)?;
+        self.remember(cx, pending.shower, &linked.addresses, AddressSource::Reported)?;
         for (session, space, key, value) in brought {
             self.write(cx, session, space, &key, Some(&value))?;
         }

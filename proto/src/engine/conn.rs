@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::account::is_out;
+use super::alive::Life;
 use super::introduce::Stranger;
 use super::io::{ConnId, Output};
+use super::view::AddressSource;
 use super::whole::Whole;
 use super::{Cx, Engine, Fail};
 use crate::id::{DeviceId, Hash, JournalId, RunId};
@@ -16,7 +18,7 @@ use crate::roster::Status;
 use crate::roster::statement::{Action, Statement};
 use crate::store::StoreError;
 use crate::sync::transfer::Incoming;
-use crate::time::Mono;
+use crate::time::{Mono, Wall};
 use crate::wire::Address;
 use crate::wire::frame::{CloseCode, Frame};
 use crate::wire::message::{Hello, Message, VERSION};
@@ -40,8 +42,14 @@ pub(super) struct Conn {
     pub(super) ready: bool,
     /// The peer's run, as its hello said.
     run: Option<RunId>,
-    /// Another connection to the peer would stay, unless the hello on this one comes from a later run.
-    held: bool,
+    /// Another connection to the peer stays as long as it lives.
+    pub(super) held: bool,
+    /// The hello on a connection that is held.
+    pub(super) greeting: Option<Box<Hello>>,
+    /// Whether it still leads anywhere.
+    pub(super) life: Life,
+    /// Since when it stands.
+    since: Mono,
     /// Nothing is read from it any more.
     pub(super) closing: bool,
     pub(super) hello_by: Mono,
@@ -86,6 +94,9 @@ impl Engine {
             ready: false,
             run: None,
             held: false,
+            greeting: None,
+            life: Life::default(),
+            since: cx.now.mono,
             closing: false,
             hello_by: cx.now.mono.after(limits::HELLO),
             theirs: BTreeMap::new(),
@@ -121,10 +132,11 @@ impl Engine {
     /// Takes in the connection of a linked device.
     pub(super) fn welcome(&mut self, cx: &mut Cx<'_>, id: ConnId) -> Result<(), StoreError> {
         let Some(conn) = self.conns.get(&id) else { return Ok(()) };
-        let (peer, address, introducing) = (conn.peer, conn.address.clone(), conn.introducing);
-        self.remember(cx, peer, Some(&address), &[])?;
+        let (peer, address, introducing, dialled) = (conn.peer, conn.address.clone(), conn.introducing, conn.dialled);
+        let how = if dialled { AddressSource::Worked } else { AddressSource::Heard };
+        self.met(cx, peer, &address, how)?;
         // To whom this device introduced itself it says hello only when that has answered.
-        if self.is_alone(id) && !introducing {
+        if self.is_alone(cx.now.mono, id) && !introducing {
             self.say_hello(cx, id);
         }
         self.changed.view = true;
@@ -140,37 +152,65 @@ impl Engine {
     }
 
     /// Of two connections between two devices the one dialled by the lower id stays; of two that one side
-    /// dialled, the newer. A peer that was killed left a connection behind that only looks alive: one that it dials is
-    /// held until its hello says whether it was started again. Returns whether this one stays for sure.
-    fn is_alone(&mut self, id: ConnId) -> bool {
+    /// dialled, the newer; and none that is doubted. A peer that was killed, or whose address is another now, left a connection
+    /// behind that only looks alive: one that it dials is held until its hello says that it was started again, or until the
+    /// other one gives no sign of life. Returns whether this one stays for sure.
+    fn is_alone(&mut self, now: Mono, id: ConnId) -> bool {
         let me = self.device();
         let (Some(new), Some(old)) = (self.conns.get(&id), self.rival(id)) else { return true };
         let by_lower = |conn: &Conn| conn.dialled == (me < conn.peer);
-        let stays = by_lower(new) || !self.conns.get(&old).is_some_and(by_lower);
-        match self.conns.get_mut(&id) {
-            Some(new) if !stays && !new.dialled => new.held = true,
-            _ => self.close(if stays { old } else { id }, CloseCode::Duplicate, Duration::ZERO),
+        let weak = |conn: &Conn| conn.life.is_doubted() || !by_lower(conn);
+        let stays = by_lower(new) || self.conns.get(&old).is_none_or(weak);
+        let peer = new.peer;
+        if stays || new.dialled {
+            self.close(if stays { old } else { id }, CloseCode::Duplicate, Duration::ZERO);
+            return stays;
         }
-        stays
+        // The peer gave up those that it dialled before.
+        for earlier in self.held(peer) {
+            self.close(earlier, CloseCode::Duplicate, Duration::ZERO);
+        }
+        if let Some(new) = self.conns.get_mut(&id) {
+            new.held = true;
+        }
+        self.probe(now, old);
+        false
     }
 
-    /// Another connection to the same peer.
+    /// Another connection to the same peer that is not held.
     fn rival(&self, id: ConnId) -> Option<ConnId> {
         let peer = self.conns.get(&id)?.peer;
-        self.conns.iter().find(|(other, conn)| **other != id && conn.peer == peer && !conn.closing).map(|(id, _)| *id)
+        let rivals = |other: &ConnId, conn: &Conn| *other != id && conn.peer == peer && !conn.closing && !conn.held;
+        self.conns.iter().find(|(other, conn)| rivals(other, conn)).map(|(id, _)| *id)
     }
 
-    /// The hello on a connection that was held: whether it takes the other's place.
-    fn is_released(&mut self, cx: &mut Cx<'_>, id: ConnId, run: RunId) -> bool {
+    /// The hello on a connection that is held: whether it takes the other's place now. If not, it waits for that one's end.
+    fn is_released(&mut self, cx: &mut Cx<'_>, id: ConnId, hello: &Hello) -> bool {
         if let Some(old) = self.rival(id) {
-            let restarted = self.conns.get(&old).and_then(|old| old.run).is_some_and(|before| before != run);
-            self.close(if restarted { old } else { id }, CloseCode::Duplicate, Duration::ZERO);
-            if !restarted {
+            let rival = self.conns.get(&old);
+            let restarted = rival.and_then(|old| old.run).is_some_and(|before| before != hello.run);
+            if !restarted && !rival.is_some_and(|old| old.life.is_doubted()) {
+                let answers = rival.is_none_or(|old| old.life.is_answered());
+                match self.conns.get_mut(&id) {
+                    Some(conn) if !answers => conn.greeting = Some(Box::new(hello.clone())),
+                    _ => self.close(id, CloseCode::Duplicate, Duration::ZERO),
+                }
                 return false;
             }
+            self.close(old, CloseCode::Duplicate, Duration::ZERO);
+        }
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.held = false;
         }
         self.say_hello(cx, id);
         true
+    }
+
+    /// The other connection is gone: the one that was held takes its place, now if its hello has come, or with it.
+    pub(super) fn release(&mut self, cx: &mut Cx<'_>, id: ConnId) -> Result<(), StoreError> {
+        let Some(hello) = self.conns.get_mut(&id).and_then(|conn| conn.greeting.take()) else { return Ok(()) };
+        let result = self.hello(cx, id, *hello);
+        self.settle_peer(id, result)
     }
 
     fn say_hello(&mut self, cx: &mut Cx<'_>, id: ConnId) {
@@ -197,6 +237,22 @@ impl Engine {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.greeted = true;
         }
+    }
+
+    /// Whether a peer holds what this device holds, and nothing else, as far as it said.
+    pub(super) fn agrees_with(&self, conn: &Conn) -> bool {
+        let ours = self.journals.vector();
+        let same = |own: &Position| {
+            conn.theirs.get(&own.journal).is_some_and(|theirs| (theirs.size, theirs.root) == (own.size, own.root))
+        };
+        ours.len() == conn.theirs.len() && ours.iter().all(same)
+    }
+
+    /// Notes when a peer last held the same: in memory; it is stored when the connection ends.
+    fn note_agreement(&mut self, wall: Wall, id: ConnId) {
+        let Some(conn) = self.conns.get(&id).filter(|conn| conn.ready && self.agrees_with(conn)) else { return };
+        let peer = conn.peer;
+        self.peers.entry(peer).or_default().synced = wall;
     }
 
     /// Who linked a device.
@@ -283,16 +339,27 @@ impl Engine {
         if conn.ready || !conn.closing {
             self.seen(cx, conn.peer, cx.now.wall)?;
         }
-        if !conn.ready {
-            let peer = self.peers.entry(conn.peer).or_default();
-            peer.failures = peer.failures.saturating_add(1);
-        }
-        if self.conn_of(conn.peer).is_none() {
-            self.dial_soon(cx.now.mono, conn.peer);
+        self.count_failure(cx.now.mono, &conn, code);
+        match self.held(conn.peer).into_iter().find(|_| !conn.held) {
+            Some(held) => self.release(cx, held)?,
+            None if self.conn_of(conn.peer).is_none() => self.dial_soon(cx.now.mono, conn.peer),
+            None => {}
         }
         self.changed.view = true;
         self.want_more(cx.now.mono);
         Ok(())
+    }
+
+    /// A connection that came to nothing, or not for long, makes the next dial wait longer: a peer that closes again and again is
+    /// not hammered. One that stands aside for another, or stops for good reason, does not count.
+    fn count_failure(&mut self, now: Mono, conn: &Conn, code: Option<CloseCode>) {
+        let peer = self.peers.entry(conn.peer).or_default();
+        let steady = conn.ready && now >= conn.since.after(limits::STEADY);
+        if steady {
+            peer.failures = 0;
+        } else if !conn.closing && !matches!(code, Some(CloseCode::Duplicate | CloseCode::ShuttingDown)) {
+            peer.failures = peer.failures.saturating_add(1);
+        }
     }
 
     pub(super) fn received(&mut self, cx: &mut Cx<'_>, id: ConnId, frame: &Frame) -> Result<(), StoreError> {
@@ -310,9 +377,16 @@ impl Engine {
         if self.local.out && !stranger {
             return self.told_of_leaving(cx, id, frame);
         }
+        if !stranger {
+            self.lives(id);
+        }
         let result = match Message::from_frame(frame) {
             Ok(Some(message)) if stranger => self.stranger_said(cx, id, &message),
-            Ok(Some(message)) => self.message(cx, id, message),
+            Ok(Some(message)) => {
+                let result = self.message(cx, id, message);
+                self.note_agreement(cx.now.wall, id);
+                result
+            }
             Ok(None) => Ok(()),
             Err(crate::wire::DecodeError::Newer { .. }) => Err(Fail::Peer(CloseCode::UpdateNeeded)),
             Err(_) => Err(Fail::Peer(CloseCode::Protocol)),
@@ -337,6 +411,9 @@ impl Engine {
     fn message(&mut self, cx: &mut Cx<'_>, id: ConnId, message: Message) -> Result<(), Fail> {
         let ready = self.conns.get(&id).is_some_and(|conn| conn.ready);
         match message {
+            Message::Hello(_) if self.conns.get(&id).is_some_and(|conn| conn.greeting.is_some()) => {
+                Err(Fail::Peer(CloseCode::Protocol))
+            }
             Message::Hello(hello) if !ready => self.hello(cx, id, *hello),
             // The statements prove themselves, whoever brings them.
             Message::Revoked(statements) => self.receive_statements(cx, id, &statements),
@@ -352,6 +429,14 @@ impl Engine {
             _ if !ready => Err(Fail::Peer(CloseCode::Protocol)),
             Message::Hello(_) => Err(Fail::Peer(CloseCode::Protocol)),
             Message::Statements(statements) => self.receive_statements(cx, id, &statements),
+            Message::Ping(number) => {
+                self.outputs.push_back(Output::Send { conn: id, frame: Message::Pong(number).to_frame() });
+                Ok(())
+            }
+            Message::Pong(number) => {
+                self.pong(cx.now, id, number);
+                Ok(())
+            }
             _ if self.local.pending.is_some() => Ok(()),
             Message::Epochs { sealed, histories } => self.receive_epochs(cx, &sealed, &histories),
             Message::Reports(reports) => self.receive_reports(cx, Some(id), &reports),
@@ -366,8 +451,7 @@ impl Engine {
         if Some(hello.account) != account {
             return Err(Fail::Peer(CloseCode::WrongAccount));
         }
-        let held = self.conns.get_mut(&id).is_some_and(|conn| std::mem::take(&mut conn.held));
-        if held && !self.is_released(cx, id, hello.run) {
+        if self.conns.get(&id).is_some_and(|conn| conn.held) && !self.is_released(cx, id, &hello) {
             return Ok(());
         }
         let Some(conn) = self.conns.get_mut(&id) else { return Ok(()) };
@@ -394,6 +478,7 @@ impl Engine {
         self.push_journal(cx, id)?;
         self.want_more(cx.now.mono);
         self.report_soon(cx.now.mono);
+        self.ping_on(cx.now.mono, id, peer);
         Ok(())
     }
 

@@ -16,7 +16,8 @@ impl Engine {
         caller: &Caller,
         command: Command,
     ) -> Result<(), StoreError> {
-        let result = match authorise(caller, &command).and_then(|()| self.carry_out(cx, caller, command)) {
+        let result = match authorise(caller, &command).and_then(|()| self.carry_out(cx, id, caller, command)) {
+            Ok(Reply::Later) => return Ok(()),
             Ok(reply) => Ok(reply),
             Err(Fail::Refused(error)) => Err(error),
             Err(Fail::Store(error)) => return Err(error),
@@ -29,7 +30,7 @@ impl Engine {
         Ok(())
     }
 
-    fn carry_out(&mut self, cx: &mut Cx<'_>, caller: &Caller, command: Command) -> Result<Reply, Fail> {
+    fn carry_out(&mut self, cx: &mut Cx<'_>, id: CommandId, caller: &Caller, command: Command) -> Result<Reply, Fail> {
         if self.local.out && about_a_session(&command) {
             let RevokedBy { name, reason, .. } = self.revocation_of(self.device());
             let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
@@ -49,6 +50,13 @@ impl Engine {
             Command::CancelPairing(pairing) => self.cancel_pairing(cx, caller.id, pairing),
             Command::Pairing(pairing) => self.pairing(caller.id, pairing),
             Command::Rename { device, name } => self.rename(cx, device, &name),
+            Command::Ping(device) => self.ping(cx, id, device),
+            Command::AddAddress { device, address } => self.give_address(cx, device, address),
+            Command::RemoveAddress { device, address } => self.take_address(cx, device, &address),
+            Command::SetPort(port) => {
+                self.listens_on(port);
+                Ok(Reply::Done)
+            }
             Command::Dismiss(device) => self.dismiss(cx, device),
             Command::Revoke { devices, reason } => self.revoke(cx, &devices, &reason),
             Command::RevokeOthers { reason } => self.revoke_others(cx, &reason),

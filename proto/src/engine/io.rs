@@ -7,6 +7,7 @@ use super::error::CommandError;
 use super::view::{PairingView, RevokedBy, View};
 use crate::discovery::{Key, Keys};
 use crate::id::{DeviceId, JournalId, SessionId};
+use crate::reach::HostPort;
 use crate::wire::address::Address;
 use crate::wire::frame::{CloseCode, Frame};
 
@@ -83,6 +84,8 @@ pub enum Input {
     DialFailed {
         /// Whom.
         device: DeviceId,
+        /// What the network said, for people.
+        reason: String,
     },
     /// Dialling did not reach the shower of a challenge.
     LinkDialFailed {
@@ -95,6 +98,15 @@ pub enum Input {
     },
     /// The addresses and port of this device, best first.
     Addresses(Vec<Address>),
+    /// The port of this device on `kinlink/1`.
+    Port(u16),
+    /// This machine's network changed, or it slept: connections may be dead, and devices that were out of reach may not be.
+    NetworkChanged,
+    /// Something was sent on a connection, and nothing came from it for [`crate::limits::SILENT`].
+    Silent {
+        /// Which.
+        conn: ConnId,
+    },
     /// A device was found on the network, or the user said where it is.
     Found {
         /// Which.
@@ -162,13 +174,17 @@ pub enum Output {
         /// Bytes of a frame's body.
         bytes: usize,
     },
-    /// Dial a device on `kinlink/1`, all addresses at once or one by one; pins its key. A dial that is under way takes the
-    /// addresses in.
+    /// Dial a device on `kinlink/1`, all addresses at once or one by one; pins its key.
     Dial {
         /// Whom.
         device: DeviceId,
         /// Where, best first.
         addresses: Vec<Address>,
+        /// Names that a user gave, to be resolved; they come last.
+        names: Vec<HostPort>,
+        /// Whether a dial that is under way ends without a word, because its packets may be lost; otherwise it takes the
+        /// addresses in.
+        anew: bool,
     },
     /// Dial the shower of a challenge on `kinlink-link/1`; pins its key.
     DialLink {

@@ -5,7 +5,7 @@ use super::error::{CommandError, ErrorKind};
 use super::io::{ConnId, Event, Output};
 use super::local::Pending;
 use super::refusals::joining_error;
-use super::view::{Direction, PairingState, PairingView};
+use super::view::{AddressSource, Direction, PairingState, PairingView};
 use super::{Cx, Engine, Fail, refuse};
 use crate::discovery::Key;
 use crate::limits;
@@ -210,7 +210,7 @@ impl Engine {
             .joiner
             .accept(&self.config.identity, params, cx.entropy)
             .map_err(|code| Fail::from(joining_error(code)))?;
-        self.remember(cx, pending.shower, None, &pending.addresses)?;
+        self.remember(cx, pending.shower, &pending.addresses, AddressSource::Reported)?;
         self.local.pending = Some(pending);
         self.local.save(cx.store)?;
         self.outputs.push_back(Output::Send { conn, frame });

@@ -65,6 +65,8 @@ impl Engine {
             join: None,
             pairings: 0,
             addresses: Vec::new(),
+            port: 0,
+            pings: super::ping::Pings::default(),
             report_due: None,
             discovery: super::discovery::Told::default(),
             counted: cx.now.mono,

@@ -17,6 +17,7 @@ pub mod view;
 
 mod account;
 mod age;
+mod alive;
 mod complete;
 mod conn;
 mod devices;
@@ -32,6 +33,7 @@ mod load;
 mod local;
 mod out;
 mod peers;
+mod ping;
 mod refusals;
 mod reports;
 mod restored;
@@ -108,6 +110,9 @@ pub struct Engine {
     pairings: u64,
     /// Where this device can be reached, as the shell says.
     addresses: Vec<Address>,
+    port: u16,
+    /// Pings that clients wait for.
+    pings: ping::Pings,
     report_due: Option<Mono>,
     /// What the shell was last told to announce and recognise.
     discovery: discovery::Told,
@@ -206,9 +211,12 @@ impl Engine {
             Input::Received { conn, frame } => self.received(cx, conn, &frame)?,
             Input::Transfer { conn, stream, frame } => self.transfer(cx, conn, stream, &frame)?,
             Input::Disconnected { conn, code } => self.disconnected(cx, conn, code)?,
-            Input::DialFailed { device } => self.dial_failed(cx, device),
+            Input::DialFailed { device, reason } => self.dial_failed(cx, device, &reason),
             Input::LinkDialFailed { pairing, code, reason } => self.link_dial_failed(pairing, code, &reason),
             Input::Addresses(addresses) => self.addressed(addresses),
+            Input::Port(port) => self.listens_on(port),
+            Input::NetworkChanged => self.network_changed(cx.now.mono),
+            Input::Silent { conn } => self.silent(cx.now.mono, conn),
             Input::Found { device, addresses } => self.found(cx, device, &addresses)?,
             Input::Heard { device, addresses } => self.heard(cx.now.mono, device, addresses),
             Input::Tick => self.tick(cx)?,
@@ -250,7 +258,8 @@ impl Engine {
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {
         let waits = [self.redial_due(), self.asked_due(), self.conn_due(), self.show_due(), self.join_due()];
-        waits.into_iter().chain([self.report_due, self.age_due()]).flatten().min()
+        let alive = [self.probe_due(), self.ping_due()];
+        waits.into_iter().chain(alive).chain([self.report_due, self.age_due()]).flatten().min()
     }
 
     fn tick(&mut self, cx: &mut Cx<'_>) -> Result<(), StoreError> {
@@ -259,9 +268,11 @@ impl Engine {
             self.report(cx)?;
         }
         self.grow_older(cx)?;
+        self.expire_probes(cx)?;
         self.redial(now);
         self.expire_asked(now);
         self.expire_conns(now);
+        self.expire_pings(now);
         self.expire_show(now);
         self.expire_join(now);
         Ok(())

@@ -2,22 +2,44 @@
 
 use std::collections::BTreeMap;
 
+use super::command::Reply;
+use super::error::ErrorKind;
 use super::io::{ConnId, Output};
-use super::{Cx, Engine};
+use super::view::{AddressSource, AddressView};
+use super::{Cx, Engine, Fail, refuse};
 use crate::id::DeviceId;
 use crate::limits;
+use crate::reach::HostPort;
 use crate::roster::Status;
 use crate::store::{Read, StoreError, Table};
 use crate::time::{Mono, Wall};
 use crate::wire::{Address, Decode, DecodeError, Encode, Reader, Writer};
 
+/// An address that was learned, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) address: Address,
+    pub(super) from: AddressSource,
+}
+
+impl Known {
+    /// Whether the device proved its key there.
+    fn proven(&self) -> bool {
+        matches!(self.from, AddressSource::Worked | AddressSource::Heard)
+    }
+}
+
 /// What is known of one other device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Peer {
     /// Where it was reached or said it can be, best first.
-    pub(super) addresses: Vec<Address>,
+    pub(super) known: Vec<Known>,
+    /// Where the user said it is.
+    pub(super) given: Vec<HostPort>,
     pub(super) last_seen: Wall,
-    /// Not stored: where it announced itself on the local network. Tried beside `addresses`, and remembered if it worked.
+    /// When both last held the same.
+    pub(super) synced: Wall,
+    /// Not stored: where it announced itself on the local network. Tried beside `known`, and remembered if it worked.
     pub(super) heard: Heard,
     /// Not stored: whether it is being dialled.
     dialling: bool,
@@ -38,38 +60,45 @@ pub(super) struct Heard {
     pub(super) at: Option<Mono>,
 }
 
-impl Peer {
-    /// Where to dial: what was heard and what is remembered take turns, so that neither keeps the other waiting.
-    fn dialled_at(&self) -> Vec<Address> {
-        let (heard, known) = (&self.heard.addresses, &self.addresses);
-        let mut all: Vec<Address> = Vec::new();
-        for at in 0..heard.len().max(known.len()) {
-            let pair = heard.get(at).into_iter().chain(known.get(at));
-            pair.for_each(|address| {
-                if !all.contains(address) {
-                    all.push(address.clone())
-                }
-            });
-        }
-        all
-    }
-
-    fn is_dialable(&self) -> bool {
-        !self.addresses.is_empty() || !self.heard.addresses.is_empty()
-    }
-}
-
 impl Encode for Peer {
     fn encode(&self, w: &mut Writer) {
         w.u64(self.last_seen.0);
-        w.n8(&self.addresses);
+        w.u64(self.synced.0);
+        w.n8(&self.known);
+        w.n8(&self.given);
     }
 }
 
 impl Decode for Peer {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let last_seen = Wall(r.u64()?);
-        Ok(Self { last_seen, addresses: r.n8("addresses", limits::ADDRESSES)?, ..Self::default() })
+        let (last_seen, synced) = (Wall(r.u64()?), Wall(r.u64()?));
+        let known = r.n8("addresses", limits::ADDRESSES)?;
+        let given = r.n8("given addresses", limits::GIVEN)?;
+        Ok(Self { last_seen, synced, known, given, ..Self::default() })
+    }
+}
+
+impl Encode for Known {
+    fn encode(&self, w: &mut Writer) {
+        w.u8(match self.from {
+            AddressSource::Worked => 1,
+            AddressSource::Heard => 2,
+            AddressSource::Found => 3,
+            AddressSource::Reported | AddressSource::Given => 4,
+        });
+        self.address.encode(w);
+    }
+}
+
+impl Decode for Known {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let from = match r.u8()? {
+            1 => AddressSource::Worked,
+            2 => AddressSource::Heard,
+            3 => AddressSource::Found,
+            _ => AddressSource::Reported,
+        };
+        Ok(Self { address: Address::decode(r)?, from })
     }
 }
 
@@ -90,8 +119,14 @@ impl Engine {
 
     pub(super) fn addressed(&mut self, addresses: Vec<Address>) {
         self.changed.report |= self.addresses != addresses;
+        self.changed.view |= self.addresses != addresses;
         self.addresses = addresses;
         self.addresses.truncate(limits::ADDRESSES);
+    }
+
+    pub(super) fn listens_on(&mut self, port: u16) {
+        self.changed.view |= self.port != port;
+        self.port = port;
     }
 
     /// Dials a device of the account at once where it was found.
@@ -99,34 +134,121 @@ impl Engine {
         if self.roster.evaluation().device(device).is_none() {
             return Ok(());
         }
-        self.remember(cx, device, None, addresses)?;
+        self.remember(cx, device, addresses, AddressSource::Found)?;
         self.peers.entry(device).or_default().redial = Some(cx.now.mono);
         self.redial(cx.now.mono);
         Ok(())
     }
 
-    /// Remembers where a device can be reached: `first` in front if it just worked.
+    /// A connection to a device stands: `address` led to it, or it came from there.
+    pub(super) fn met(
+        &mut self,
+        cx: &mut Cx<'_>,
+        device: DeviceId,
+        address: &Address,
+        how: AddressSource,
+    ) -> Result<(), StoreError> {
+        let peer = self.peers.entry(device).or_default();
+        peer.last_seen = cx.now.wall;
+        // Once dialled with success it stays that, though the device comes from there as well.
+        let worked = peer.known.iter().any(|known| known.address == *address && known.from == AddressSource::Worked);
+        let from = if worked { AddressSource::Worked } else { how };
+        self.remember(cx, device, std::slice::from_ref(address), from)
+    }
+
+    /// Remembers where a device may be reached. The one place where addresses that others name are taken: those at which it
+    /// proved its key stay in front, and a few of them stay whatever it reports.
     pub(super) fn remember(
         &mut self,
         cx: &mut Cx<'_>,
         device: DeviceId,
-        worked: Option<&Address>,
         told: &[Address],
+        from: AddressSource,
     ) -> Result<(), StoreError> {
         let peer = self.peers.entry(device).or_default();
-        let mut addresses: Vec<Address> =
-            worked.into_iter().filter(|address| address.is_worth_keeping()).cloned().collect();
-        for address in told.iter().chain(&peer.addresses) {
-            if !addresses.contains(address) && address.is_worth_keeping() {
-                addresses.push(address.clone());
+        let told = told.iter().filter(|address| address.is_worth_keeping()).take(limits::ADDRESSES);
+        let told: Vec<Known> = told.map(|address| Known { address: address.clone(), from }).collect();
+        let (fresh, said) = if from.is_proof() { (told, Vec::new()) } else { (Vec::new(), told) };
+        let proven: Vec<Known> = peer.known.iter().filter(|known| known.proven()).cloned().collect();
+        let mut known: Vec<Known> = Vec::new();
+        for each in fresh.into_iter().chain(proven) {
+            if known.len() < limits::PROVEN && known.iter().all(|other| other.address != each.address) {
+                known.push(each);
             }
         }
-        addresses.truncate(limits::ADDRESSES);
-        peer.addresses = addresses;
-        if worked.is_some() {
-            peer.last_seen = cx.now.wall;
+        for each in said.into_iter().chain(std::mem::take(&mut peer.known)) {
+            if known.len() < limits::ADDRESSES && known.iter().all(|other| other.address != each.address) {
+                known.push(each);
+            }
         }
+        peer.known = known;
+        self.changed.view = true;
+        self.save_peer(cx, device)
+    }
+
+    fn save_peer(&mut self, cx: &mut Cx<'_>, device: DeviceId) -> Result<(), StoreError> {
+        let peer = self.peers.entry(device).or_default();
         cx.store.put(Table::Peers, device.as_bytes(), &peer.to_bytes())
+    }
+
+    /// The user says where a device is; it is dialled there at once.
+    pub(super) fn give_address(&mut self, cx: &mut Cx<'_>, device: DeviceId, address: HostPort) -> Result<Reply, Fail> {
+        self.may_be_reached(device)?;
+        let peer = self.peers.entry(device).or_default();
+        if peer.given.contains(&address) {
+            return Ok(Reply::Done);
+        }
+        if peer.given.len() >= limits::GIVEN {
+            let text = format!("a device has at most {} addresses of yours; remove one first", limits::GIVEN);
+            return refuse(ErrorKind::TooLarge, text);
+        }
+        peer.given.push(address);
+        self.changed.view = true;
+        self.save_peer(cx, device)?;
+        self.dial_afresh(cx.now.mono, device);
+        Ok(Reply::Done)
+    }
+
+    /// Forgets an address, whether it was given or learned; a learned one may be learned again.
+    pub(super) fn take_address(
+        &mut self,
+        cx: &mut Cx<'_>,
+        device: DeviceId,
+        address: &HostPort,
+    ) -> Result<Reply, Fail> {
+        if self.roster.evaluation().device(device).is_none() {
+            return refuse(ErrorKind::NotFound, "there is no such device in this account");
+        }
+        let peer = self.peers.entry(device).or_default();
+        let before = peer.given.len() + peer.known.len();
+        peer.given.retain(|given| given != address);
+        peer.known.retain(|known| Some(&known.address) != address.address().as_ref());
+        if peer.given.len() + peer.known.len() == before {
+            return refuse(
+                ErrorKind::NotFound,
+                format!("{address} is none of its addresses; `kinctl address list` shows them"),
+            );
+        }
+        self.changed.view = true;
+        self.save_peer(cx, device)?;
+        Ok(Reply::Done)
+    }
+
+    /// Whether a device is one that this one connects to.
+    pub(super) fn may_be_reached(&self, device: DeviceId) -> Result<(), Fail> {
+        if device == self.device() {
+            return refuse(ErrorKind::InvalidArgument, "this is the device you are on");
+        }
+        let pending = self.local.pending.as_ref().is_some_and(|pending| pending.shower == device);
+        match self.roster.evaluation().device(device).map(|device| device.status) {
+            _ if pending => Ok(()),
+            None => refuse(ErrorKind::NotFound, "there is no such device in this account"),
+            Some(_) if self.local.out => refuse(ErrorKind::Revoked, "this device was put out; it talks to nobody"),
+            Some(Status::Linked) => Ok(()),
+            Some(_) => {
+                refuse(ErrorKind::Refused, format!("{} is out; there is nothing to reach", self.name_of(device)))
+            }
+        }
     }
 
     pub(super) fn seen(&mut self, cx: &mut Cx<'_>, device: DeviceId, wall: Wall) -> Result<(), StoreError> {
@@ -180,7 +302,7 @@ impl Engine {
     /// A device that said hello knows this one.
     pub(super) fn well_known_to(&mut self, device: DeviceId) {
         let peer = self.peers.entry(device).or_default();
-        (peer.failures, peer.unknown_there) = (0, 0);
+        peer.unknown_there = 0;
     }
 
     /// A device was handed its revocation.
@@ -188,41 +310,83 @@ impl Engine {
         self.peers.entry(device).or_default().told = true;
     }
 
-    pub(super) fn redial(&mut self, now: Mono) {
+    /// Everybody who is not connected is dialled at once, and the waits begin anew: what failed before says nothing about the
+    /// network of now.
+    pub(super) fn start_over_dialling(&mut self, now: Mono) {
         for device in self.wanted_peers() {
-            if self.conn_of(device).is_some() {
-                continue;
-            }
-            let Some(peer) = self.peers.get(&device) else { continue };
-            let due = peer.redial.is_some_and(|due| due <= now);
-            if due && !peer.dialling && peer.is_dialable() {
-                self.dial(device);
+            let sought = self.roster.evaluation().device(device).is_some_and(|device| device.status == Status::Revoked);
+            let met = self.is_met(device);
+            let peer = self.peers.entry(device).or_default();
+            // One that is looked for to be told that it is out is given up after a while, however restless the network is.
+            peer.failures = if sought { peer.failures } else { 0 };
+            if !met {
+                (peer.dialling, peer.redial) = (false, Some(now));
             }
         }
     }
 
-    /// Dials, or adds to the dial that is under way.
-    fn dial(&mut self, device: DeviceId) {
+    /// Dials a device at once, though an attempt is under way.
+    pub(super) fn dial_now(&mut self, now: Mono, device: DeviceId) {
+        let peer = self.peers.entry(device).or_default();
+        (peer.dialling, peer.redial) = (false, Some(now));
+    }
+
+    /// As [`Self::dial_now`], because somebody asks for it: the waits begin anew.
+    pub(super) fn dial_afresh(&mut self, now: Mono, device: DeviceId) {
+        if !self.is_met(device) {
+            self.peers.entry(device).or_default().failures = 0;
+            self.dial_now(now, device);
+            self.redial(now);
+        }
+    }
+
+    pub(super) fn redial(&mut self, now: Mono) {
+        for device in self.wanted_peers() {
+            if self.is_met(device) {
+                continue;
+            }
+            let Some(peer) = self.peers.get(&device) else { continue };
+            let due = peer.redial.is_some_and(|due| due <= now);
+            if due && !peer.dialling && peer.has_address() {
+                self.dial(device, true);
+            }
+        }
+    }
+
+    /// Dials; unless `anew`, adds to the dial that is under way.
+    fn dial(&mut self, device: DeviceId, anew: bool) {
         let peer = self.peers.entry(device).or_default();
         (peer.dialling, peer.redial) = (true, None);
-        self.outputs.push_back(Output::Dial { device, addresses: peer.dialled_at() });
+        let (addresses, names) = peer.where_to_dial();
+        self.outputs.push_back(Output::Dial { device, addresses, names, anew });
+    }
+
+    /// Whether nothing is known of where a device is.
+    pub(super) fn is_nowhere(&self, device: DeviceId) -> bool {
+        !self.is_met(device) && self.peers.get(&device).is_none_or(|peer| !peer.has_address())
+    }
+
+    /// Whether there is a connection to a device that nobody doubts.
+    pub(super) fn is_met(&self, device: DeviceId) -> bool {
+        self.conns.values().any(|conn| conn.peer == device && !conn.closing && !conn.life.is_doubted())
     }
 
     pub(super) fn redial_due(&self) -> Option<Mono> {
-        let waiting = self.wanted_peers().into_iter().filter(|device| self.conn_of(*device).is_none());
+        let waiting = self.wanted_peers().into_iter().filter(|device| !self.is_met(*device));
         waiting
             .filter_map(|device| self.peers.get(&device))
-            .filter(|peer| !peer.dialling && peer.is_dialable())
+            .filter(|peer| !peer.dialling && peer.has_address())
             .filter_map(|peer| peer.redial)
             .min()
     }
 
-    pub(super) fn dial_failed(&mut self, cx: &mut Cx<'_>, device: DeviceId) {
+    pub(super) fn dial_failed(&mut self, cx: &mut Cx<'_>, device: DeviceId, reason: &str) {
         let now = cx.now.mono;
         let peer = self.peers.entry(device).or_default();
         peer.dialling = false;
         peer.failures = peer.failures.saturating_add(1);
         peer.redial = Some(now.after(back_off(peer.failures)));
+        self.ping_failed(device, reason);
     }
 
     /// A connection stands. Whether it leads to anything is not known before the peer's hello.
@@ -235,8 +399,8 @@ impl Engine {
     pub(super) fn dial_at_once(&mut self, now: Mono, device: DeviceId) {
         let peer = self.peers.entry(device).or_default();
         peer.redial = Some(now);
-        if peer.dialling && self.conn_of(device).is_none() {
-            self.dial(device);
+        if peer.dialling && !self.is_met(device) {
+            self.dial(device, false);
         }
         self.redial(now);
     }
@@ -251,6 +415,57 @@ impl Engine {
     /// The connection to a device, if there is one.
     pub(super) fn conn_of(&self, device: DeviceId) -> Option<ConnId> {
         self.conns.iter().find(|(_, conn)| conn.peer == device && !conn.closing).map(|(id, _)| *id)
+    }
+}
+
+impl Peer {
+    /// For people; `in_use` is where the connection goes.
+    pub(super) fn addresses(&self, in_use: Option<&Address>) -> Vec<AddressView> {
+        let view = |text, address: Option<&Address>, from| AddressView {
+            text,
+            from,
+            in_use: address.is_some() && address == in_use,
+        };
+        let given =
+            self.given.iter().map(|given| view(given.to_string(), given.address().as_ref(), AddressSource::Given));
+        let is_given = |address: &Address| self.given.iter().any(|given| given.address().as_ref() == Some(address));
+        let known = self.known.iter().filter(|known| known.address.socket().is_some() && !is_given(&known.address));
+        let known = known.map(|known| view(known.address.to_string(), Some(&known.address), known.from));
+        let announced =
+            self.heard.addresses.iter().filter(|address| self.known.iter().all(|known| known.address != **address));
+        let announced = announced.filter(|address| !is_given(address));
+        let known = known.chain(announced.map(|at| view(at.to_string(), Some(at), AddressSource::Found)));
+        given.chain(known).collect()
+    }
+
+    /// How an address of it is known here.
+    pub(super) fn source(&self, address: &Address) -> AddressSource {
+        if self.given.iter().any(|given| given.address().as_ref() == Some(address)) {
+            return AddressSource::Given;
+        }
+        self.known.iter().find(|known| known.address == *address).map_or(AddressSource::Heard, |known| known.from)
+    }
+
+    fn has_address(&self) -> bool {
+        !self.known.is_empty() || !self.given.is_empty() || !self.heard.addresses.is_empty()
+    }
+
+    /// Where it was met, then where the user says it is, then where it says it is; what it announced on the local network takes
+    /// turns with these, so that neither keeps the other waiting. And the names that the user gave.
+    fn where_to_dial(&self) -> (Vec<Address>, Vec<HostPort>) {
+        let proven = self.known.iter().filter(|known| known.proven()).map(|known| known.address.clone());
+        let said = self.known.iter().filter(|known| !known.proven()).map(|known| known.address.clone());
+        let known: Vec<Address> = proven.chain(self.given.iter().filter_map(HostPort::address)).chain(said).collect();
+        let heard = &self.heard.addresses;
+        let mut all: Vec<Address> = Vec::new();
+        for at in 0..heard.len().max(known.len()) {
+            for address in heard.get(at).into_iter().chain(known.get(at)) {
+                if !all.contains(address) {
+                    all.push(address.clone());
+                }
+            }
+        }
+        (all, self.given.iter().filter(|given| given.name().is_some()).cloned().collect())
     }
 }
 

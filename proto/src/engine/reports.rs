@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::account::pieces;
 use super::io::{ConnId, Output};
+use super::view::AddressSource;
 use super::{Cx, Engine, Fail};
 use crate::id::DeviceId;
 use crate::limits;
@@ -85,7 +86,7 @@ impl Engine {
             if !newer || !ours {
                 continue;
             }
-            self.remember(cx, said.device, None, &said.addresses)?;
+            self.remember(cx, said.device, &said.addresses, AddressSource::Reported)?;
             self.seen(cx, said.device, said.time.min(cx.now.wall))?;
             self.keep_report(cx, report, from)?;
             self.changed.view = true;

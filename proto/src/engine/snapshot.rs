@@ -37,6 +37,7 @@ impl Engine {
             name: self.own_name(),
             heads: self.roster.heads().into_iter().map(|head| (head.author, head.number, head.id)).collect(),
             epoch: self.held_write_epoch(),
+            port: self.port,
             pairing_open: self.show.as_ref().is_some_and(super::show::Show::is_open),
             update_needed: self.roster.evaluation().update_needed,
             revoked: self.local.out.then(|| self.revocation_of(me)),
@@ -113,6 +114,7 @@ impl Engine {
             online: true,
             last_seen: Wall(0),
             address: self.addresses.first().cloned(),
+            addresses: Vec::new(),
             lease: 0,
             revoked: None,
             applied: (0, 0),
@@ -123,7 +125,8 @@ impl Engine {
         let me = self.device();
         let evaluation = self.roster.evaluation();
         let peer = self.peers.get(&device.id);
-        let conn = self.ready().find(|(_, conn)| conn.peer == device.id).map(|(_, conn)| conn);
+        let met = |conn: &super::conn::Conn| conn.peer == device.id && !conn.life.is_doubted();
+        let conn = self.ready().find(|(_, conn)| met(conn)).map(|(_, conn)| conn);
         let applied_on = evaluation.linked().filter(|other| device.applied_by.contains(&other.id)).count();
         let out = device.revocation.is_some();
         DeviceView {
@@ -142,7 +145,8 @@ impl Engine {
             last_seen: peer.map_or(Wall(0), |peer| peer.last_seen),
             address: conn
                 .map(|conn| conn.address.clone())
-                .or_else(|| peer.and_then(|peer| peer.addresses.first().cloned())),
+                .or_else(|| peer.and_then(|peer| peer.known.first()).map(|known| known.address.clone())),
+            addresses: peer.map(|peer| peer.addresses(conn.map(|conn| &conn.address))).unwrap_or_default(),
             lease: device.lease,
             revoked: out.then(|| self.revocation_of(device.id)),
             applied: if out { (count(applied_on), count(evaluation.linked().count())) } else { (0, 0) },

@@ -261,6 +261,7 @@ impl Engine {
         if !open || self.local.pending.is_some() {
             return Ok(());
         }
+        self.lives(id);
         let result = match frame.kind {
             kind::TRANSFER_HEADER => self.open_stream(cx, id, stream, &frame.body),
             kind::SEGMENT => self.stream_segment(cx, id, stream, &frame.body),

@@ -32,6 +32,8 @@ pub struct Status {
     pub heads: Vec<(DeviceId, u32, StatementId)>,
     /// The epoch that is written under.
     pub epoch: Option<EpochId>,
+    /// The UDP port of `kinlink/1`.
+    pub port: u16,
     /// Whether a challenge is open here.
     pub pairing_open: bool,
     /// Something critical was made by a newer version: no writing, no approving.
@@ -117,12 +119,98 @@ pub struct DeviceView {
     pub last_seen: Wall,
     /// Where it was last reached.
     pub address: Option<Address>,
+    /// Where it may be reached, and how this device knows: those that the user gave first, then the best first.
+    pub addresses: Vec<AddressView>,
     /// Its lease in seconds; 0 is none.
     pub lease: u32,
     /// Its revocation.
     pub revoked: Option<RevokedBy>,
     /// Its revocation was applied on so many of so many remaining devices.
     pub applied: (u32, u32),
+}
+
+/// How this device knows an address of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressSource {
+    /// The user said so, here.
+    Given,
+    /// It was dialled there with success.
+    Worked,
+    /// It came from there.
+    Heard,
+    /// It was found there on the network.
+    Found,
+    /// It says so itself.
+    Reported,
+}
+
+impl AddressSource {
+    /// Whether the device proved its key there.
+    pub(crate) fn is_proof(self) -> bool {
+        matches!(self, Self::Worked | Self::Heard)
+    }
+
+    /// In one word.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Given => "given",
+            Self::Worked => "worked",
+            Self::Heard => "heard",
+            Self::Found => "found",
+            Self::Reported => "reported",
+        }
+    }
+}
+
+/// An address of a device, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressView {
+    /// As it is written: an IP address or a name, and a port.
+    pub text: String,
+    /// How this device knows.
+    pub from: AddressSource,
+    /// Whether the connection of now goes there.
+    pub in_use: bool,
+}
+
+/// What a ping found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PingView {
+    /// Over which connection.
+    pub conn: super::io::ConnId,
+    /// To which address.
+    pub address: Address,
+    /// How this device knows that address.
+    pub from: AddressSource,
+    /// Whether it had to be dialled for this.
+    pub dialled: bool,
+    /// From the question to the answer, both devices' work included.
+    pub answered: std::time::Duration,
+    /// When both last held the same; 0 is never.
+    pub synced: Wall,
+    /// What the shell knows of the path: filled in by it.
+    pub path: Option<PathView>,
+}
+
+/// A path through the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathView {
+    /// QUIC's smoothed round trip.
+    pub rtt: std::time::Duration,
+    /// Where the address is, seen from here.
+    pub place: Place,
+}
+
+/// Where an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On this very machine.
+    Here,
+    /// On a network that this machine is part of.
+    Lan,
+    /// Behind a router, or at the other end of a tunnel.
+    Routed,
 }
 
 /// A session, for people.
@@ -221,6 +309,7 @@ impl Default for Status {
             name: String::new(),
             heads: Vec::new(),
             epoch: None,
+            port: 0,
             pairing_open: false,
             update_needed: false,
             revoked: None,

@@ -34,6 +34,10 @@ pub mod kind {
     pub const REFUSED: u16 = 0x820a;
     /// Shows that an unknown key belongs to a device that was given the account's keys.
     pub const INTRODUCTION: u16 = 0x820b;
+    /// Asks for a sign of life.
+    pub const PING: u16 = 0x820c;
+    /// The sign of life.
+    pub const PONG: u16 = 0x820d;
     /// The header of a transfer, on a stream of its own.
     pub const TRANSFER_HEADER: u16 = 0x8210;
     /// A segment of a transfer.
@@ -94,6 +98,10 @@ pub enum Message {
     Revoked(Vec<Vec<u8>>),
     /// Why the sender will not go on.
     Refused(CloseCode),
+    /// Asks for a [`Message::Pong`] with the same number.
+    Ping(u64),
+    /// The answer.
+    Pong(u64),
     /// The first frame of a device that the receiver does not know yet; statements that link it follow.
     Introduction(Introduction),
 }
@@ -143,6 +151,8 @@ impl Message {
             kind::REVOKED => Self::Revoked(blobs(&mut r)?),
             kind::REFUSED => Self::Refused(CloseCode::from_code(r.u16()?)),
             kind::INTRODUCTION => Self::Introduction(Introduction::decode(&mut r)?),
+            kind::PING => Self::Ping(r.u64()?),
+            kind::PONG => Self::Pong(r.u64()?),
             other if frame.critical() => return Err(DecodeError::Newer { what: "frame", value: other.into() }),
             _ => return Ok(None),
         };
@@ -182,6 +192,14 @@ impl Message {
             Self::Introduction(introduction) => {
                 introduction.encode(w);
                 kind::INTRODUCTION
+            }
+            Self::Ping(number) => {
+                w.u64(*number);
+                kind::PING
+            }
+            Self::Pong(number) => {
+                w.u64(*number);
+                kind::PONG
             }
         }
     }
@@ -319,6 +337,8 @@ mod tests {
                 macs: vec![(EpochId([1; 32]), [2; 32]), (EpochId([3; 32]), [4; 32])],
                 ext: Extensions::grease([1, 2, 3, 4]),
             }),
+            Message::Ping(7),
+            Message::Pong(u64::MAX),
         ];
         for message in all {
             let frame = message.to_frame();

@@ -240,7 +240,9 @@ impl World {
             Event::Act => self.act(),
             Event::Restart(device) => self.start(device),
             Event::Tick(device) => self.tick(device),
-            Event::DialFailed(device, peer) => self.input(device, Input::DialFailed { device: peer }),
+            Event::DialFailed(device, peer) => {
+                self.input(device, Input::DialFailed { device: peer, reason: String::new() })
+            }
             Event::LinkDialFailed(device, pairing) => {
                 self.input(device, Input::LinkDialFailed { pairing, code: None, reason: "no route".to_owned() });
             }
@@ -524,7 +526,7 @@ impl World {
             }
             Output::SendJournal { conn, journal, from, upto } => self.send_journal(device, conn.0, journal, from, upto),
             Output::Close { conn, code, .. } => self.close(device, conn.0, code),
-            Output::Dial { device: peer, addresses } => self.dial(device, peer, &addresses),
+            Output::Dial { device: peer, addresses, .. } => self.dial(device, peer, &addresses),
             Output::DialLink { pairing, addresses, .. } => {
                 let at = addresses
                     .iter()

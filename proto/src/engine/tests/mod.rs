@@ -1,6 +1,7 @@
 //! Engines wired by hand, and attackers who hold the key of one of them.
 
 mod age;
+mod alive;
 mod callers;
 mod cheats;
 mod conditions;
@@ -49,6 +50,8 @@ struct Device {
     /// What it closed, and why.
     closed: Vec<(ConnId, CloseCode)>,
     dialled_link: Option<PairingId>,
+    /// Whom it dialled, and where.
+    dials: Vec<(DeviceId, Vec<Address>)>,
 }
 
 /// Devices, and the wires between them.
@@ -99,6 +102,7 @@ impl Lab {
             sent: Vec::new(),
             closed: Vec::new(),
             dialled_link: None,
+            dials: Vec::new(),
         };
         self.devices.push(device);
     }
@@ -155,6 +159,7 @@ impl Lab {
                 }
             }
             Output::Close { conn, code, .. } => self.hang_up(at, conn, code),
+            Output::Dial { device, addresses, .. } => self.devices[at].dials.push((device, addresses)),
             Output::DialLink { pairing, .. } => self.devices[at].dialled_link = Some(pairing),
             Output::EraseKeys => self.erase_keys(at),
             _ => {}
