@@ -72,9 +72,11 @@ fn named(name: &str) -> impl Fn(io::Error) -> io::Error {
     move |error| io::Error::other(format!("what the service manager handed over as '{name}' is of no use: {error}"))
 }
 
-/// Gives a socket to the service manager, which keeps it until the next start: its packets wait, and nobody else gets its
-/// port. Without a service manager this does nothing.
+/// Gives a socket to the service manager in place of the one before, to keep until the next start: its packets wait, and
+/// nobody else gets its port. Without a service manager this does nothing.
 pub fn keep(socket: &UdpSocket) {
+    // There is room for one, and these are taken in order.
+    let_go();
     // A port that nobody listens on, somewhere, is no reason to drop it: the manager would see the ICMP error and do so.
     let state = [NotifyState::FdStore, NotifyState::FdName(SYNC), NotifyState::Custom("FDPOLL=0")];
     told(sd_notify::notify_with_fds(&state, &[socket.as_fd()]));

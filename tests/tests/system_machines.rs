@@ -1,14 +1,16 @@
-//! Three machines that boot systemd, on one LAN: linked, in sync, restarted, revoked, each by the daemon that its units run.
+//! Three machines that boot systemd, on one LAN: found without an address, linked, in sync, restarted, revoked, each by the daemon that its units run.
 
 use std::time::Instant;
 
 use kinlink_tests::harness::{Installed, Lan, Machine, User, eventually};
 use serde_json::Value;
 
-/// Links `joiner` to the account of `shower`, with nothing but the challenge going from one to the other.
-fn link(shower: &User<'_>, joiner: &User<'_>) {
+/// Links `joiner` to the account of `shower`, with nothing but the challenge going from one to the other. The shower moves
+/// when the challenge is made, so that no address in it is true any more.
+fn link(shower: &User<'_>, joiner: &User<'_>, moved: impl FnOnce()) {
     let mut show = shower.spawn(&["--json", "link"]);
     let text = show.event("open")["text"].as_str().unwrap().to_owned();
+    moved();
     let mut join = joiner.spawn(&["--json", "join", "--yes", &text]);
     let code = join.event("code")["code"].as_str().unwrap().to_owned();
     show.event("peer");
@@ -39,7 +41,7 @@ fn told(user: &User<'_>, event: &str) -> Vec<String> {
 }
 
 #[test]
-fn three_machines_link_sync_restart_and_revoke() {
+fn three_machines_find_each_other_link_sync_restart_and_revoke() {
     if !Machine::possible() || !Lan::possible() {
         return;
     }
@@ -56,14 +58,21 @@ fn three_machines_link_sync_restart_and_revoke() {
     let ids: Vec<_> =
         users.iter().map(|user| user.ok(&["status"])["device"]["id"].as_str().unwrap().to_owned()).collect();
 
-    link(anna, bert);
-    link(anna, carl);
+    link(anna, bert, || lan.readdress(0));
+    link(anna, carl, || lan.readdress(0));
     let session = anna.ok(&["session", "new", "--app", "org.example.Notes", "--title", "Shopping"]);
     let session = session["id"].as_str().unwrap();
     anna.ok(&["session", "put", session, "milk", "2 l"]);
     reads(bert, session, "milk", "2 l");
     reads(carl, session, "milk", "2 l");
     meets(bert, "carl");
+
+    // Both at addresses where nobody knows them: they find one another.
+    [anna, bert].map(|user| user.systemctl("stop kinlinkd"));
+    (0..2).for_each(|host| lan.readdress(host));
+    [anna, bert].map(|user| user.ok(&["status"]));
+    meets(anna, "bert");
+    meets(bert, "anna");
 
     for (how, restart) in
         [("restart", "systemctl --user restart kinlinkd"), ("kill -9", "systemctl --user kill -s KILL kinlinkd")]
