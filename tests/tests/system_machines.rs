@@ -68,9 +68,13 @@ fn three_machines_find_each_other_link_sync_restart_and_revoke() {
     meets(bert, "carl");
 
     // Both at addresses where nobody knows them: they find one another.
-    [anna, bert].map(|user| user.systemctl("stop kinlinkd"));
+    for user in [anna, bert] {
+        user.systemctl("stop kinlinkd");
+    }
     (0..2).for_each(|host| lan.readdress(host));
-    [anna, bert].map(|user| user.ok(&["status"]));
+    for user in [anna, bert] {
+        user.ok(&["status"]);
+    }
     meets(anna, "bert");
     meets(bert, "anna");
 

@@ -37,8 +37,9 @@ use crate::handed;
 const LINK_LINGER: Duration = Duration::from_secs(2);
 /// How long a shower is looked for on the local network. It answers within a fifth of a second, and is asked four times.
 const SEARCH: Duration = Duration::from_secs(8);
-/// How long peers have to hear that this daemon stops: three probe time-outs of a connection that is just being made.
-const SHUTDOWN: Duration = Duration::from_secs(5);
+/// How long peers have to hear that this daemon stops: many round trips of any network. One that does not answer any more,
+/// or is just being dialled, must not hold up the rest, who are to have this device back within two seconds of a restart.
+const SHUTDOWN: Duration = Duration::from_secs(1);
 /// Labels of `X` in PROTOCOL.md section 2.
 const EXPORTER_LINK: &[u8] = b"EXPORTER-kinlink-link-1";
 const EXPORTER_SYNC: &[u8] = b"EXPORTER-kinlink-1";
