@@ -343,6 +343,7 @@ impl Core {
             Output::CloseLinking => self.net.close_linking(),
             Output::Admit(devices) => self.admission.admit(devices),
             Output::Restored => tracing::warn!(
+                event = log::RESTORED,
                 "restored: this device was set back to an older state of its disk; it takes in what it lost, and writes to a new generation"
             ),
             Output::EraseKeys => return ControlFlow::Break(self.erase_keys()),

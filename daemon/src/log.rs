@@ -22,16 +22,19 @@ pub const REVOKED: &str = "revoked";
 pub const OUT: &str = "out";
 /// This device's keys were erased.
 pub const ERASED: &str = "erased";
+/// This device was set back to an older state of its disk, and has noticed.
+pub const RESTORED: &str = "restored";
 /// A caller was refused.
 pub const REFUSED: &str = "refused";
 
 /// What has a `MESSAGE_ID` in the journal. They are documented in `systemd/README.md`, and never change.
-pub const EVENTS: [(&str, &str); 5] = [
+pub const EVENTS: [(&str, &str); 6] = [
     (LINKED, "e8c1f14d2c8d4b0fa6b1f0a3c7d95201"),
     (REVOKED, "e8c1f14d2c8d4b0fa6b1f0a3c7d95202"),
     (OUT, "e8c1f14d2c8d4b0fa6b1f0a3c7d95203"),
     (ERASED, "e8c1f14d2c8d4b0fa6b1f0a3c7d95204"),
     (REFUSED, "e8c1f14d2c8d4b0fa6b1f0a3c7d95205"),
+    (RESTORED, "e8c1f14d2c8d4b0fa6b1f0a3c7d95206"),
 ];
 
 /// Where journald listens for entries of its native protocol.
