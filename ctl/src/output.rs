@@ -75,6 +75,19 @@ impl Output {
         Ok(stderr.flush()?)
     }
 
+    /// How far something got, on standard error: on a terminal in place of what was said before; silent with `--json`.
+    pub(crate) fn progress(&self, text: impl AsRef<str>) -> Result<(), Failure> {
+        let mut stderr = io::stderr().lock();
+        if self.json || !stderr.is_terminal() {
+            drop(stderr);
+            return self.note(text);
+        }
+        self.open.set(true);
+        // Back to the line's beginning, and clear what is behind (ECMA-48 EL).
+        write!(stderr, "\r\x1b[K{}", text.as_ref())?;
+        Ok(stderr.flush()?)
+    }
+
     /// The user ended the open line with Enter.
     pub(crate) fn answered(&self) {
         self.open.set(false);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Ctx, list};
 use crate::bus::{Bus, Signals};
@@ -27,9 +27,30 @@ pub(crate) struct Args {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
-    /// How long to wait for the remaining devices to apply it; they hear of it later, too
-    #[arg(long, value_name = "SECS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(..=3600))]
-    wait: u64,
+    /// How long to wait for all remaining devices to apply it, or "all"; else for those online, some seconds at most
+    #[arg(long, value_name = "SECS|all", value_parser = patience)]
+    wait: Option<Patience>,
+    /// Do not wait: the other devices hear of it all the same
+    #[arg(long, conflicts_with = "wait")]
+    no_wait: bool,
+}
+
+/// How long the devices that are online have to apply a revocation: they do within moments.
+const MOMENTS: Duration = Duration::from_secs(5);
+
+/// How long to wait for all.
+#[derive(Clone, Copy, Debug)]
+enum Patience {
+    Forever,
+    Seconds(u64),
+}
+
+fn patience(text: &str) -> Result<Patience, String> {
+    match text.parse() {
+        _ if text == "all" => Ok(Patience::Forever),
+        Ok(seconds @ 0..=3600) => Ok(Patience::Seconds(seconds)),
+        _ => Err("expected 0 to 3600 seconds, or all".to_owned()),
+    }
 }
 
 pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
@@ -42,11 +63,8 @@ pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
     prompt::confirm(ctx.out, &question(ctx.out, &targets), args.yes).await?;
     let mut changes = bus.signals(kinlink_proto::dbus::DEVICES).await?;
     let revoked = revoke(&bus, &targets, &args).await?;
-    let wait = Duration::from_secs(args.wait);
-    // Running out of time is fine: the state is printed as it is then.
-    match tokio::time::timeout(wait, applied(ctx.out, &bus, &revoked, &mut changes)).await {
-        Ok(result) => result?,
-        Err(_elapsed) => {}
+    if !args.no_wait {
+        wait(ctx.out, &bus, &revoked, &mut changes, args.wait).await?;
     }
     report(ctx.out, &bus, &revoked).await
 }
@@ -87,19 +105,65 @@ async fn revoke(bus: &Bus, targets: &[&Device], args: &Args) -> Result<Vec<Strin
     Ok(targets.iter().map(|device| device.path.clone()).collect())
 }
 
-/// Returns when every remaining device is known to have applied every revocation.
-async fn applied(out: &Output, bus: &Bus, revoked: &[String], changes: &mut Signals) -> Result<(), Failure> {
-    let mut told = false;
+/// Shows how far it gets, until the devices that are waited for have applied it. Running out of time is fine: the state is
+/// printed as it is then.
+async fn wait(
+    out: &Output,
+    bus: &Bus,
+    revoked: &[String],
+    changes: &mut Signals,
+    patience: Option<Patience>,
+) -> Result<(), Failure> {
+    let limit = match patience {
+        Some(Patience::Forever) => return applied(out, bus, revoked, changes, true).await,
+        Some(Patience::Seconds(seconds)) => Duration::from_secs(seconds),
+        None => MOMENTS,
+    };
+    let done = applied(out, bus, revoked, changes, patience.is_some());
+    tokio::time::timeout(limit, done).await.unwrap_or(Ok(()))
+}
+
+/// Returns when every remaining device, or as many as are online, are known to have applied every revocation.
+async fn applied(
+    out: &Output,
+    bus: &Bus,
+    revoked: &[String],
+    changes: &mut Signals,
+    everyone: bool,
+) -> Result<(), Failure> {
+    let mut told = Vec::new();
     loop {
         let devices = states(bus, revoked).await?;
-        if devices.iter().all(|device| device.applied_of > 0 && device.applied_on >= device.applied_of) {
+        let all = bus.devices().await?;
+        let online = all.iter().filter(|device| !device.out() && (device.this || device.online)).count();
+        let enough = |device: &Device| {
+            let wanted = if everyone { device.applied_of } else { u32::try_from(online).unwrap_or(u32::MAX) };
+            device.applied_of > 0 && device.applied_on >= wanted.min(device.applied_of)
+        };
+        if devices.iter().all(enough) {
             return Ok(());
         }
-        if !std::mem::replace(&mut told, true) {
-            out.note("Revoked. Waiting for the other devices to apply it…")?;
+        let now: Vec<(u32, u32)> = devices.iter().map(|device| (device.applied_on, device.applied_of)).collect();
+        if told != now {
+            progress(out, &devices)?;
+            told = now;
         }
         changes.next().await?;
     }
+}
+
+/// How far the revocations have got by now.
+fn progress(out: &Output, devices: &[Device]) -> Result<(), Failure> {
+    if out.json {
+        return devices.iter().try_for_each(|device| {
+            out.json(&json!({
+                "event": "applied", "id": device.id, "applied_on": device.applied_on, "applied_of": device.applied_of,
+            }))
+        });
+    }
+    let told: Vec<String> =
+        devices.iter().map(|device| format!("{} applied {}", out.name(&device.name), list::applied(device))).collect();
+    out.progress(format!("Revoked: {}…", told.join(", ")))
 }
 
 async fn report(out: &Output, bus: &Bus, revoked: &[String]) -> Result<(), Failure> {
@@ -117,7 +181,7 @@ fn sentence(out: &Output, device: &Device) -> String {
         (_, 0) => format!("{name} is revoked."),
         (on, of) if on >= of => format!("{name} is revoked, applied {}.", list::applied(device)),
         _ => format!(
-            "{name} is revoked, applied {}; the others hear of it at their next contact.",
+            "{name} is revoked, applied {}; the others hear of it when they come online.",
             list::applied(device)
         ),
     }
