@@ -155,6 +155,9 @@ pub const SEEK_REVOKED: u32 = 64;
 /// How long a peer may take to begin to send what it says that it has. Then another is asked: who claims to hold a journal
 /// must not be able to keep it from this device.
 pub const WANT_ANSWER: Duration = Duration::from_secs(60);
+/// How long an author who is connected is waited for to push what others have of it already. Its line can be dead for
+/// [`IDLE`] before that shows, while a third device would pass it on; asking both costs only the bytes.
+pub const PUSH: Duration = Duration::from_secs(5);
 /// Changes are reported to the other devices after this much quiet, so that a burst costs one report.
 pub const REPORT_QUIET: Duration = Duration::from_secs(2);
 

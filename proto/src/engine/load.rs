@@ -60,6 +60,7 @@ impl Engine {
             reports: load_reports(cx.store)?,
             peers: BTreeMap::new(),
             conns: BTreeMap::new(),
+            pushes: BTreeMap::new(),
             links: BTreeMap::new(),
             show: None,
             join: None,

@@ -104,6 +104,9 @@ pub struct Engine {
     reports: BTreeMap<DeviceId, Report>,
     peers: BTreeMap<DeviceId, peers::Peer>,
     conns: BTreeMap<ConnId, conn::Conn>,
+    /// Journals that are behind here though their authors are connected, and until when those are waited for; `None`
+    /// once that was in vain.
+    pushes: BTreeMap<crate::id::JournalId, Option<Mono>>,
     links: BTreeMap<ConnId, links::Stranger>,
     show: Option<show::Show>,
     join: Option<join::Join>,

@@ -95,8 +95,9 @@ impl Engine {
         if conn.resent > RESENT { Err(Fail::Peer(CloseCode::Protocol)) } else { Ok(()) }
     }
 
-    /// Asks peers for what they hold and this device lacks. An author who is connected pushes by itself, and
-    /// no journal is asked for twice at once.
+    /// Asks peers for what they hold and this device lacks. An author who is connected pushes by itself, so others are
+    /// asked only when that took too long: its line may be dead, or it keeps something back. No journal is asked for
+    /// twice at once.
     pub(super) fn want_more(&mut self, now: Mono) {
         let mine = self.journals.vector();
         let mut asked: BTreeSet<JournalId> = self.ready().flat_map(|(_, conn)| conn.asked.keys().copied()).collect();
@@ -106,13 +107,21 @@ impl Engine {
             let Some(conn) = self.conns.get(&id) else { continue };
             let theirs: Vec<Position> = conn.theirs.values().cloned().collect();
             let discarded = self.discarded_at(id);
-            let list: Vec<Want> = wants(&mine, &theirs)
+            let behind = wants(&mine, &theirs);
+            let new = behind.iter().filter(|want| !self.is_for_content(want) && authors.contains(&want.journal.device));
+            for journal in new.map(|want| want.journal).collect::<Vec<_>>() {
+                self.pushes.entry(journal).or_insert(Some(now.after(limits::PUSH)));
+            }
+            let list: Vec<Want> = behind
                 .into_iter()
                 .filter(|want| self.wanted(want) && !asked.contains(&want.journal))
                 .filter(|want| !conn.forked.contains(&want.journal) && !discarded.contains(&want.journal))
                 .filter(|want| match self.is_for_content(want) {
                     true => self.lacks_content(conn, want.journal),
-                    false => !authors.contains(&want.journal.device),
+                    false => {
+                        let author = want.journal.device;
+                        !authors.contains(&author) || (self.is_overdue(want.journal) && conn.peer != author)
+                    }
                 })
                 .collect();
             self.ask(id, list, &mut asked, now.after(limits::WANT_ANSWER));
@@ -120,12 +129,23 @@ impl Engine {
     }
 
     pub(super) fn asked_due(&self) -> Option<Mono> {
-        self.ready().flat_map(|(_, conn)| conn.asked.values().copied()).min()
+        let pushes = self.pushes.values().flatten().copied();
+        self.ready().flat_map(|(_, conn)| conn.asked.values().copied()).chain(pushes).min()
     }
 
-    /// Whoever was asked and sends nothing does not hold it, whatever it says: others are asked.
+    /// Whether the author of a journal was waited for in vain.
+    fn is_overdue(&self, journal: JournalId) -> bool {
+        self.pushes.get(&journal).is_some_and(Option::is_none)
+    }
+
+    /// Whoever was asked and sends nothing does not hold it, whatever it says: others are asked. So they are when an
+    /// author does not push.
     pub(super) fn expire_asked(&mut self, now: Mono) {
         let mut expired = false;
+        for due in self.pushes.values_mut().filter(|due| due.is_some_and(|due| due <= now)) {
+            *due = None;
+            expired = true;
+        }
         for conn in self.conns.values_mut() {
             for (journal, _) in conn.asked.extract_if(.., |_, due| *due <= now) {
                 conn.theirs.remove(&journal);
@@ -359,6 +379,7 @@ impl Engine {
             let sent = conn.sent.entry(applied.journal).or_default();
             *sent = (*sent).max(size);
         }
+        self.pushes.remove(&applied.journal);
         self.changed.advanced.insert(applied.journal);
         let Applied { journal, operations, done, .. } = applied;
         if journal.device == self.device() && journal.generation < self.local.generation {

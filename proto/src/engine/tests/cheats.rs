@@ -87,6 +87,22 @@ fn a_peer_that_does_not_answer_is_not_waited_for() {
     assert_eq!(lab.read(1, session, "k"), Some(b"v".to_vec()));
 }
 
+/// An author who is connected and pushes nothing, for its line is dead or it keeps something back, does not keep a third
+/// device from passing it on.
+#[test]
+fn an_author_that_does_not_push_is_not_waited_for() {
+    let mut lab = Lab::account(25, 3);
+    let session = lab.session(0);
+    lab.unplug(2);
+    assert!(lab.put(0, session, "k", b"v").is_ok());
+    lab.unplug(0);
+    lab.puppet(2, 0);
+    lab.connect(1, 2);
+    assert_eq!(lab.read(2, session, "k"), None, "the author is connected");
+    lab.pass(limits::PUSH);
+    assert_eq!(lab.read(2, session, "k"), Some(b"v".to_vec()));
+}
+
 /// Journals without number would not fit into a hello any more.
 #[test]
 fn a_device_has_so_many_generations_and_no_more() {
