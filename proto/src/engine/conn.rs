@@ -494,6 +494,11 @@ impl Engine {
         self.conns.iter().filter(|(_, conn)| conn.ready && !conn.closing).map(|(id, conn)| (*id, conn))
     }
 
+    /// Connections on which this device said hello: what it said there has to be kept up to date.
+    pub(super) fn greeted(&self) -> impl Iterator<Item = ConnId> {
+        self.conns.iter().filter(|(_, conn)| conn.greeted && !conn.closing).map(|(id, _)| *id)
+    }
+
     pub(super) fn conn_due(&self) -> Option<Mono> {
         self.conns.values().filter(|conn| !conn.ready && !conn.closing).map(|conn| conn.hello_by).min()
     }

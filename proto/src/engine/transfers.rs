@@ -241,11 +241,12 @@ impl Engine {
         Ok(self.push_journal(cx, id)?)
     }
 
-    /// Tells the peers how far journals came here: they may ask for them, and their authors see them arrived.
+    /// Tells the peers how far journals came here: they may ask for them, and their authors see them arrived. So does
+    /// one whose hello is still on its way.
     pub(super) fn announce(&mut self, advanced: &BTreeSet<JournalId>) {
         let positions: Vec<Position> =
             advanced.iter().filter_map(|journal| self.journals.position(*journal)).cloned().collect();
-        let peers: Vec<ConnId> = self.ready().map(|(id, _)| id).collect();
+        let peers: Vec<ConnId> = self.greeted().collect();
         for conn in peers {
             self.outputs.push_back(Output::Send { conn, frame: Message::Have(positions.clone()).to_frame() });
         }

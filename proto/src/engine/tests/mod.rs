@@ -31,7 +31,7 @@ use crate::time::{Mono, Now, Wall};
 use crate::wire::Address;
 use crate::wire::challenge::Challenge;
 use crate::wire::frame::{CloseCode, Frame};
-use crate::wire::message::Message;
+use crate::wire::message::{Message, kind};
 
 /// Whoever sits at a device.
 const USER: Caller = Caller { id: CallerId(1), kind: CallerKind::User };
@@ -385,4 +385,18 @@ fn three_devices_share_a_session() {
     let session = lab.session(0);
     assert_eq!(lab.put(2, session, "k", b"v"), Ok(Reply::Done));
     assert_eq!(lab.read(1, session, "k"), Some(b"v".to_vec()));
+}
+
+/// What comes in between a device's hello and its peer's stands in neither: it is told behind the hello.
+#[test]
+fn news_between_two_hellos_is_told() {
+    let mut lab = Lab::account(27, 3);
+    let session = lab.session(0);
+    lab.unplug_from(1, 0);
+    let (conn, peer) = (lab.new_conn(), lab.id(0));
+    lab.feed(1, Input::Connected { conn, peer, dialled: false, address: Lab::address(0), exporter: EXPORTER });
+    assert!(lab.put(2, session, "k", b"v").is_ok());
+    let told: Vec<u16> =
+        lab.devices[1].sent.iter().filter(|(at, _)| *at == conn).map(|(_, frame)| frame.kind).collect();
+    assert_eq!(told, [kind::HELLO, kind::HAVE]);
 }
