@@ -56,6 +56,14 @@ impl Attempt {
     }
 }
 
+/// Says what `--anywhere` gives up.
+pub(crate) fn warn_anywhere(out: &Output) -> Result<(), Failure> {
+    out.note(out.warn(
+        "With --anywhere the other device need not be on this network: it may be anybody's who saw the QR code, anywhere. Compare \
+         the fingerprints.",
+    ))
+}
+
 /// The failure of a pairing that ended, as an event for scripts.
 pub(crate) fn tell_failure(out: &Output, failure: &Failure) -> Result<(), Failure> {
     if !out.json {

@@ -20,6 +20,17 @@ fn the_right_code_links() {
 }
 
 #[test]
+fn linking_from_anywhere_comes_with_a_warning() {
+    for (args, warned) in [(vec!["link", "--anywhere"], true), (vec!["link"], false)] {
+        let stand = Stand::start();
+        let mut link = stand.drive(&args);
+        link.line(CODE);
+        let (code, stderr) = link.finish();
+        assert_eq!((code, stderr.contains("need not be on this network")), (Some(0), warned), "{stderr}");
+    }
+}
+
+#[test]
 fn a_wrong_code_is_asked_for_again_and_the_third_ends_it() {
     let stand = Stand::start();
     let mut link = stand.drive(&["link", "--json"]);

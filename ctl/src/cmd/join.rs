@@ -12,7 +12,7 @@ use crate::bus::Bus;
 use crate::error::Failure;
 use crate::model::Pairing;
 use crate::output::Output;
-use crate::pairing::{Attempt, describe_peer, tell_failure};
+use crate::pairing::{Attempt, describe_peer, tell_failure, warn_anywhere};
 use crate::prompt::{self, Lines};
 use crate::proxy::Options;
 use crate::qr;
@@ -82,6 +82,9 @@ impl Args {
 
 pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
     let challenge = challenge(&args)?;
+    if args.anywhere {
+        warn_anywhere(ctx.out)?;
+    }
     let bus = ctx.bus().await?;
     let changes = bus.signals(PAIRINGS).await?;
     let path = bus.manager().await?.join(&challenge, &args.options()).await?;

@@ -10,7 +10,7 @@ use crate::bus::Bus;
 use crate::error::Failure;
 use crate::model::{Device, Pairing, short};
 use crate::output::Output;
-use crate::pairing::{Attempt, describe_peer, tell_failure};
+use crate::pairing::{Attempt, describe_peer, tell_failure, warn_anywhere};
 use crate::prompt::Lines;
 use crate::proxy::Options;
 use crate::qr::Code;
@@ -66,6 +66,9 @@ struct Offer {
 }
 
 pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
+    if args.anywhere {
+        warn_anywhere(ctx.out)?;
+    }
     let bus = ctx.bus().await?;
     let changes = bus.signals(PAIRINGS).await?;
     let (path, qr, text, expires) = bus.manager().await?.open_pairing(&args.options()).await?;
