@@ -305,7 +305,11 @@ impl Core {
 
     fn act(&mut self) -> After {
         let mut after = After::Nothing;
-        while let Some(output) = self.engine.poll() {
+        let outputs: Vec<Output> = std::iter::from_fn(|| self.engine.poll()).collect();
+        // The snapshot goes first: who is answered reads what the order changed.
+        let (views, rest): (Vec<_>, Vec<_>) =
+            outputs.into_iter().partition(|output| matches!(output, Output::Event(Event::View(_))));
+        for output in views.into_iter().chain(rest) {
             match self.carry_out(output) {
                 ControlFlow::Continue(()) => {}
                 ControlFlow::Break(next) => after = if after == After::Reset { after } else { next },
