@@ -1,4 +1,4 @@
-//! Devices that were away: set back, or hearing of a revocation late.
+//! Devices that were away: linked, revoked or set back without the others hearing of it at once.
 
 use kinlink_tests::harness::{Host, eventually, link};
 
@@ -10,6 +10,34 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 
 fn warnings(host: &Host) -> String {
     host.ok(&["status"])["warnings"].to_string()
+}
+
+/// Where a device listens on this machine.
+fn place(host: &Host) -> String {
+    format!("127.0.0.1:{}", host.ok(&["status"])["port"])
+}
+
+/// Over real TLS: carl was linked by anna while bert was away, and anna is gone when bert comes back.
+#[test]
+fn a_new_device_meets_one_that_has_not_heard_of_it() {
+    let (anna, bert, carl) = (Host::new("anna"), Host::new("bert"), Host::new("carl"));
+    link(&anna, &bert);
+    bert.meets("anna");
+    let session = anna.session("org.example.Notes", "Handed on");
+    anna.put(&session, "k", "v");
+    bert.reads(&session, "k", "v");
+    let at = place(&bert);
+    bert.stop();
+    link(&anna, &carl);
+    carl.reads(&session, "k", "v");
+    carl.ok(&["address", "add", "bert", &at]);
+    anna.stop();
+    carl.put(&session, "k", "from carl");
+    bert.start();
+    bert.reads(&session, "k", "from carl");
+    assert_eq!(bert.device("carl")["linked"]["by"]["name"], "anna");
+    bert.put(&session, "k", "from bert");
+    carl.reads(&session, "k", "from bert");
 }
 
 /// How far a revocation has got is known through a third device as well.
