@@ -15,7 +15,6 @@ use crate::journal::Position;
 use crate::key::Secret;
 use crate::limits;
 use crate::roster::Status;
-use crate::roster::statement::{Action, Statement};
 use crate::store::StoreError;
 use crate::sync::transfer::Incoming;
 use crate::time::{Mono, Wall};
@@ -33,15 +32,15 @@ pub(super) struct Conn {
     /// The peer's key is unknown, and it has not shown yet that it is linked.
     pub(super) stranger: Option<Stranger>,
     /// The peer introduced itself, before this device knew that it need not.
-    introduced: bool,
+    pub(super) introduced: bool,
     /// This device introduced itself to the peer.
     pub(super) introducing: bool,
     /// This side's hello was sent.
-    greeted: bool,
+    pub(super) greeted: bool,
     /// The peer's hello was taken.
     pub(super) ready: bool,
     /// The peer's run, as its hello said.
-    run: Option<RunId>,
+    pub(super) run: Option<RunId>,
     /// Another connection to the peer stays as long as it lives.
     pub(super) held: bool,
     /// The hello on a connection that is held.
@@ -49,7 +48,7 @@ pub(super) struct Conn {
     /// Whether it still leads anywhere.
     pub(super) life: Life,
     /// Since when it stands.
-    since: Mono,
+    pub(super) since: Mono,
     /// Nothing is read from it any more.
     pub(super) closing: bool,
     pub(super) hello_by: Mono,
@@ -151,69 +150,7 @@ impl Engine {
         self.roster.evaluation().device(peer).map(|device| device.status)
     }
 
-    /// Of two connections between two devices the one dialled by the lower id stays; of two that one side
-    /// dialled, the newer; and none that is doubted. A peer that was killed, or whose address is another now, left a connection
-    /// behind that only looks alive: one that it dials is held until its hello says that it was started again, or until the
-    /// other one gives no sign of life. Returns whether this one stays for sure.
-    fn is_alone(&mut self, now: Mono, id: ConnId) -> bool {
-        let me = self.device();
-        let (Some(new), Some(old)) = (self.conns.get(&id), self.rival(id)) else { return true };
-        let by_lower = |conn: &Conn| conn.dialled == (me < conn.peer);
-        let weak = |conn: &Conn| conn.life.is_doubted() || !by_lower(conn);
-        let stays = by_lower(new) || self.conns.get(&old).is_none_or(weak);
-        let peer = new.peer;
-        if stays || new.dialled {
-            self.close(if stays { old } else { id }, CloseCode::Duplicate, Duration::ZERO);
-            return stays;
-        }
-        // The peer gave up those that it dialled before.
-        for earlier in self.held(peer) {
-            self.close(earlier, CloseCode::Duplicate, Duration::ZERO);
-        }
-        if let Some(new) = self.conns.get_mut(&id) {
-            new.held = true;
-        }
-        self.probe(now, old);
-        false
-    }
-
-    /// Another connection to the same peer that is not held.
-    fn rival(&self, id: ConnId) -> Option<ConnId> {
-        let peer = self.conns.get(&id)?.peer;
-        let rivals = |other: &ConnId, conn: &Conn| *other != id && conn.peer == peer && !conn.closing && !conn.held;
-        self.conns.iter().find(|(other, conn)| rivals(other, conn)).map(|(id, _)| *id)
-    }
-
-    /// The hello on a connection that is held: whether it takes the other's place now. If not, it waits for that one's end.
-    fn is_released(&mut self, cx: &mut Cx<'_>, id: ConnId, hello: &Hello) -> bool {
-        if let Some(old) = self.rival(id) {
-            let rival = self.conns.get(&old);
-            let restarted = rival.and_then(|old| old.run).is_some_and(|before| before != hello.run);
-            if !restarted && !rival.is_some_and(|old| old.life.is_doubted()) {
-                let answers = rival.is_none_or(|old| old.life.is_answered());
-                match self.conns.get_mut(&id) {
-                    Some(conn) if !answers => conn.greeting = Some(Box::new(hello.clone())),
-                    _ => self.close(id, CloseCode::Duplicate, Duration::ZERO),
-                }
-                return false;
-            }
-            self.close(old, CloseCode::Duplicate, Duration::ZERO);
-        }
-        if let Some(conn) = self.conns.get_mut(&id) {
-            conn.held = false;
-        }
-        self.say_hello(cx, id);
-        true
-    }
-
-    /// The other connection is gone: the one that was held takes its place, now if its hello has come, or with it.
-    pub(super) fn release(&mut self, cx: &mut Cx<'_>, id: ConnId) -> Result<(), StoreError> {
-        let Some(hello) = self.conns.get_mut(&id).and_then(|conn| conn.greeting.take()) else { return Ok(()) };
-        let result = self.hello(cx, id, *hello);
-        self.settle_peer(id, result)
-    }
-
-    fn say_hello(&mut self, cx: &mut Cx<'_>, id: ConnId) {
+    pub(super) fn say_hello(&mut self, cx: &mut Cx<'_>, id: ConnId) {
         let (account, heads, journals) = match &self.local.pending {
             Some(pending) => (pending.account, super::account::pending_roster(pending).heads(), Vec::new()),
             None => match self.account() {
@@ -253,62 +190,6 @@ impl Engine {
         let Some(conn) = self.conns.get(&id).filter(|conn| conn.ready && self.agrees_with(conn)) else { return };
         let peer = conn.peer;
         self.peers.entry(peer).or_default().synced = wall;
-    }
-
-    /// Who linked a device.
-    fn linker_of(&self, device: DeviceId) -> DeviceId {
-        self.roster.evaluation().device(device).map_or(device, |device| device.linked_by)
-    }
-
-    /// A revoked key gets its revocation and the statements that prove it, and nothing else; one that was linked by a
-    /// key that was being revoked gets that revocation.
-    fn hand_over_revocation(&mut self, id: ConnId, device: DeviceId) {
-        self.send_proof(id, device);
-        self.close(id, CloseCode::Revoked, limits::REVOKED_WAIT);
-        self.told(device);
-    }
-
-    fn send_proof(&mut self, id: ConnId, device: DeviceId) {
-        let proof: Vec<Vec<u8>> =
-            self.roster.proof_of_revocation(device).into_iter().map(|statement| statement.bytes.clone()).collect();
-        for piece in super::account::pieces(&proof) {
-            self.outputs.push_back(Output::Send { conn: id, frame: Message::Revoked(piece).to_frame() });
-        }
-    }
-
-    /// A device that is out talks to nobody, but says why to those who still count on it: whoever knows no other
-    /// device learns it here, and what else happened with it.
-    fn say_why_out(&mut self, id: ConnId) {
-        self.send_proof(id, self.device());
-        // One that left stays for the answer: until somebody knows, it has not left for the others.
-        if !self.local.untold {
-            self.close(id, CloseCode::Revoked, limits::REVOKED_WAIT);
-        }
-    }
-
-    /// A peer that hands this device its own leaving keeps it from now on.
-    fn told_of_leaving(&mut self, cx: &mut Cx<'_>, id: ConnId, frame: &Frame) -> Result<(), StoreError> {
-        let me = self.device();
-        let out = |bytes: &Vec<u8>| {
-            Statement::decode(bytes)
-                .is_ok_and(|said| matches!(said.action, Action::Revoke(revoke) if revoke.device == me))
-        };
-        if !matches!(Message::from_frame(frame), Ok(Some(Message::Revoked(proof))) if proof.iter().any(out)) {
-            return Ok(());
-        }
-        self.local.untold = false;
-        self.local.save(cx.store)?;
-        self.close(id, CloseCode::Done, Duration::ZERO);
-        Ok(())
-    }
-
-    /// Cuts the connections of a device that is out, after having handed it the proof.
-    pub(super) fn close_device(&mut self, device: DeviceId) {
-        let conns: Vec<ConnId> =
-            self.conns.iter().filter(|(_, conn)| conn.peer == device && !conn.closing).map(|(id, _)| *id).collect();
-        for id in conns {
-            self.hand_over_revocation(id, device);
-        }
     }
 
     pub(super) fn close(&mut self, id: ConnId, code: CloseCode, linger: Duration) {
@@ -446,7 +327,7 @@ impl Engine {
         }
     }
 
-    fn hello(&mut self, cx: &mut Cx<'_>, id: ConnId, hello: Hello) -> Result<(), Fail> {
+    pub(super) fn hello(&mut self, cx: &mut Cx<'_>, id: ConnId, hello: Hello) -> Result<(), Fail> {
         let account = self.local.pending.as_ref().map(|pending| pending.account).or(self.account());
         if Some(hello.account) != account {
             return Err(Fail::Peer(CloseCode::WrongAccount));

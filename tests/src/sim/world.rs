@@ -2,14 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kinlink_proto::engine::command::{Caller, CallerId, CallerKind, Command, CommandId, PairingId};
-use kinlink_proto::engine::io::{ConnId, Event as Told, Input, Output};
+use kinlink_proto::engine::command::{Caller, CallerId, CallerKind, Command, CommandId};
+use kinlink_proto::engine::io::{Event as Told, Input, Output};
 use kinlink_proto::id::{AccountId, DeviceId, EpochId, SessionId};
-use kinlink_proto::sync::transfer::Outgoing;
 use kinlink_proto::time::{Mono, Now, Wall};
-use kinlink_proto::wire::Address;
-use kinlink_proto::wire::frame::{CloseCode, Frame};
-use kinlink_proto::wire::message::kind;
+use kinlink_proto::wire::frame::Frame;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -79,7 +76,7 @@ pub struct World {
     /// What apps were told, by device and session.
     pub apps: BTreeMap<(usize, SessionId), super::apps::App>,
     /// Frames of old, by sender and receiver.
-    old: BTreeMap<(usize, usize), Vec<Frame>>,
+    pub(super) old: BTreeMap<(usize, usize), Vec<Frame>>,
     /// Connections that broke.
     pub breaks: usize,
     /// Frames that arrived.
@@ -88,10 +85,10 @@ pub struct World {
     pub kinds: BTreeMap<u16, usize>,
     /// What this run is.
     pub plan: Plan,
-    conns: BTreeMap<u64, Conn>,
+    pub(super) conns: BTreeMap<u64, Conn>,
     queue: BTreeMap<(u64, u64), Event>,
-    sequence: u64,
-    streams: u64,
+    pub(super) sequence: u64,
+    pub(super) streams: u64,
     next_command: u64,
     /// What does not hold, as soon as something does not.
     pub broken: Option<String>,
@@ -197,7 +194,7 @@ impl World {
         self.at(self.now + delay, event);
     }
 
-    fn at(&mut self, due: u64, event: Event) {
+    pub(super) fn at(&mut self, due: u64, event: Event) {
         self.sequence += 1;
         self.queue.insert((due, self.sequence), event);
     }
@@ -318,40 +315,6 @@ impl World {
         self.later(delay, Event::Restart(device));
     }
 
-    /// A connection breaks: what is under way on it is lost.
-    pub fn break_conn(&mut self, id: u64) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        let ends = std::mem::take(&mut conn.ends);
-        self.breaks += usize::from(!ends.is_empty());
-        for to in ends {
-            if self.devices[to].engine.is_some() {
-                let delay = self.below(3_000);
-                self.at(self.now + delay, Event::Arrive { conn: id, to, what: Arrival::Down(None) });
-            }
-        }
-    }
-
-    /// The connections that stand.
-    #[must_use]
-    pub fn standing(&self) -> Vec<u64> {
-        self.conns.iter().filter(|(_, conn)| conn.ends.len() == 2).map(|(id, _)| *id).collect()
-    }
-
-    /// Two devices cannot reach one another any more.
-    pub fn cut(&mut self, a: usize, b: usize) {
-        self.cut.insert((a.min(b), a.max(b)));
-        let between =
-            |conn: &Conn| (conn.dialler.min(conn.acceptor), conn.dialler.max(conn.acceptor)) == (a.min(b), a.max(b));
-        let broken: Vec<u64> = self.conns.iter().filter(|(_, conn)| between(conn)).map(|(id, _)| *id).collect();
-        broken.into_iter().for_each(|conn| self.break_conn(conn));
-    }
-
-    fn reachable(&self, a: usize, b: usize) -> bool {
-        a != b
-            && !self.cut.contains(&(a.min(b), a.max(b)))
-            && self.devices.get(b).is_some_and(|device| device.engine.is_some())
-    }
-
     /// Everything works from now on.
     fn heal(&mut self) {
         self.rough = false;
@@ -368,146 +331,6 @@ impl World {
         self.commands.insert((device, id), purpose);
         let caller = Caller { id: CallerId(1), kind: CallerKind::User };
         self.input(device, Input::Command { id, caller, command });
-    }
-
-    fn arrive(&mut self, id: u64, to: usize, what: Arrival) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        let seen = match what {
-            Arrival::Up => conn.ends.contains(&to) && conn.up.insert(to),
-            Arrival::Down(_) => conn.down.insert(to),
-            _ => conn.ends.contains(&to) && !conn.deaf.contains(&to),
-        };
-        if !seen {
-            return;
-        }
-        let (conn_id, peer) = (ConnId(id), self.devices[conn.other(to)].id());
-        let dialled = conn.dialler == to;
-        if matches!(what, Arrival::Down(_)) && !conn.up.contains(&to) {
-            // Nobody has heard of this connection: all there was is a dialling that led nowhere.
-            let link = conn.link;
-            if dialled {
-                self.dialled_in_vain(to, peer, link);
-            }
-            return;
-        }
-        let input = match (what, conn.link) {
-            (Arrival::Up, None) => {
-                let (address, exporter) = (address(conn.other(to), false), conn.exporter);
-                Input::Connected { conn: conn_id, peer, dialled, address, exporter }
-            }
-            (Arrival::Up, Some(pairing)) => Input::LinkConnected {
-                conn: conn_id,
-                peer,
-                dialled: dialled.then_some(pairing),
-                address: address(conn.other(to), true),
-                exporter: conn.exporter,
-            },
-            (Arrival::Frame(frame), _) => {
-                self.frames += 1;
-                *self.kinds.entry(frame.kind).or_default() += 1;
-                Input::Received { conn: conn_id, frame }
-            }
-            (Arrival::Transfer(stream, frame), _) => Input::Transfer { conn: conn_id, stream, frame },
-            (Arrival::Down(code), _) => Input::Disconnected { conn: conn_id, code },
-        };
-        self.input(to, input);
-    }
-
-    /// Keeps some of the frames that could be sent again.
-    fn remember(&mut self, from: usize, to: Option<usize>, frame: &Frame) {
-        const REPLAYABLE: [u16; 4] = [kind::STATEMENTS, kind::REPORTS, kind::JOURNAL, kind::HAVE];
-        if let Some(to) = to.filter(|_| REPLAYABLE.contains(&frame.kind)) {
-            let old = self.old.entry((from, to)).or_default();
-            if old.len() < 32 {
-                old.push(frame.clone());
-            }
-        }
-    }
-
-    /// A device sends again what it has sent before, perhaps on an earlier connection.
-    pub fn replay(&mut self) {
-        let standing: Vec<u64> = self
-            .standing()
-            .into_iter()
-            .filter(|id| self.conns[id].link.is_none() && self.conns[id].up.len() == 2)
-            .collect();
-        let Some(id) = self.pick(&standing) else { return };
-        let (from, to) = (self.conns[&id].dialler, self.conns[&id].acceptor);
-        let (from, to) = if self.chance(50) { (from, to) } else { (to, from) };
-        let count = self.old.get(&(from, to)).map_or(0, Vec::len);
-        let at = usize::try_from(self.below(count as u64)).unwrap_or(0);
-        if let Some(frame) = self.old.get(&(from, to)).and_then(|old| old.get(at)).cloned() {
-            self.replayed += 1;
-            self.send(from, id, 0, Arrival::Frame(frame));
-        }
-    }
-
-    fn dialled_in_vain(&mut self, from: usize, peer: DeviceId, link: Option<PairingId>) {
-        let event = match link {
-            Some(pairing) => Event::LinkDialFailed(from, pairing),
-            None => Event::DialFailed(from, peer),
-        };
-        self.later(0, event);
-    }
-
-    fn send(&mut self, from: usize, id: u64, stream: u64, what: Arrival) {
-        let delay = 1 + self.below(200);
-        let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.ends.contains(&from)) else { return };
-        let to = conn.other(from);
-        let due = conn.arrival(to, stream, self.now + delay);
-        self.at(due, Event::Arrive { conn: id, to, what });
-    }
-
-    fn connect(&mut self, dialler: usize, acceptor: usize, link: Option<PairingId>) {
-        let exporter = kinlink_proto::key::random(&mut self.rng);
-        self.sequence += 1;
-        let id = self.sequence;
-        self.conns.insert(id, Conn::new(dialler, acceptor, link, exporter));
-        for end in [dialler, acceptor] {
-            self.send(if end == dialler { acceptor } else { dialler }, id, 0, Arrival::Up);
-        }
-    }
-
-    fn dial(&mut self, from: usize, device: DeviceId, addresses: &[Address]) {
-        // A key that the other does not admit may still introduce itself there.
-        let at = addresses
-            .iter()
-            .filter_map(|address| device_at(address, false))
-            .find(|at| self.reachable(from, *at) && self.devices[*at].id() == device);
-        let delay = 1 + self.below(2_000);
-        match at.filter(|_| self.admitted[from].contains(&device)) {
-            Some(at) => self.connect(from, at, None),
-            None => self.later(delay, Event::DialFailed(from, device)),
-        }
-    }
-
-    fn close(&mut self, from: usize, id: u64, code: CloseCode) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        conn.deaf.insert(from);
-        let to = conn.other(from);
-        let due = conn.drained(to).max(self.now) + 1;
-        self.at(due, Event::Arrive { conn: id, to, what: Arrival::Down(Some(code)) });
-        self.at(due, Event::Arrive { conn: id, to: from, what: Arrival::Down(None) });
-    }
-
-    fn send_journal(
-        &mut self,
-        from: usize,
-        id: u64,
-        journal: kinlink_proto::id::JournalId,
-        at: u64,
-        upto: Option<u64>,
-    ) {
-        let mut frames = Vec::new();
-        let disk = &self.devices[from].disk;
-        if let Ok(Some(mut outgoing)) = Outgoing::new(disk, journal, at, upto) {
-            while let Ok(Some(frame)) = outgoing.frame(disk) {
-                frames.push(frame);
-            }
-        }
-        self.streams += 1;
-        let stream = self.streams;
-        frames.into_iter().for_each(|frame| self.send(from, id, stream, Arrival::Transfer(stream, frame)));
     }
 
     fn carry_out(&mut self, device: usize, output: Output) {

@@ -2,10 +2,11 @@
 //!
 //! Nothing is answered, sent, cut or announced before the transaction that decided it is durable.
 
+mod journal;
+mod setup;
+
 use std::collections::BTreeMap;
-use std::net::UdpSocket;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,21 +15,20 @@ use kinlink_proto::engine::command::{Caller, CallerKind, Command, CommandId, Pai
 use kinlink_proto::engine::error::{CommandError, ErrorKind};
 use kinlink_proto::engine::io::{ConnId, Event, Input, Output};
 use kinlink_proto::engine::view::{PingView, View};
-use kinlink_proto::engine::{Config, Cx, Engine};
+use kinlink_proto::engine::{Cx, Engine};
 use kinlink_proto::id::{JournalId, RunId};
 use kinlink_proto::key;
-use kinlink_proto::store::{Read as _, Store as _, StoreError, Table};
-use kinlink_proto::sync::transfer::Outgoing;
-use kinlink_proto::wire::frame::Frame;
+use kinlink_proto::store::StoreError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::sleep;
 
+use self::journal::JournalFrames;
+pub use self::setup::Setup;
+use self::setup::{bind, bind_on, finish_wiping, load, remember_port, remembered_port, search, wipe};
 use crate::clock::{entropy, now};
 use crate::handed;
 use crate::handle::Job;
-use crate::keys::Keys;
-use crate::net::{Admission, Links, Net, NetError, NetEvent};
-use crate::store::{Db, Snapshot};
+use crate::net::{Admission, Links, Net, NetEvent};
 use crate::{log, noted, sent};
 
 /// Facts taken into one transaction: enough for a group commit, few enough to answer soon.
@@ -44,27 +44,6 @@ const REBINDS: u32 = 400;
 const REBIND: Duration = Duration::from_millis(10);
 
 type Answer = oneshot::Sender<Result<Reply, CommandError>>;
-
-/// What the core is made from.
-#[derive(Debug)]
-pub struct Setup {
-    /// Where keys and store are.
-    pub state_dir: PathBuf,
-    /// The keys.
-    pub keys: Keys,
-    /// The store.
-    pub db: Db,
-    /// This device's name until its user gives it another.
-    pub name: String,
-    /// What it runs on.
-    pub platform: String,
-    /// The UDP port to listen on; 0 takes the one of the last run, or a fresh one.
-    pub port: u16,
-    /// Whether to search the local network.
-    pub discovery: bool,
-    /// The socket of the last run, if the service manager kept it.
-    pub socket: Option<UdpSocket>,
-}
 
 /// Where the core's words go.
 #[derive(Debug)]
@@ -111,9 +90,7 @@ impl Core {
     /// # Errors
     /// If the port cannot be had or the store cannot be read.
     pub fn start(mut setup: Setup, ends: Ends) -> anyhow::Result<Self> {
-        if setup.db.snapshot()?.get(Table::Meta, WIPING)?.is_some() {
-            wipe(&mut setup)?;
-        }
+        finish_wiping(&mut setup)?;
         let port = if setup.port == 0 { remembered_port(&setup.db)? } else { setup.port };
         let (net_tx, net_rx) = mpsc::channel(NET_EVENTS);
         let admission = Admission::new();
@@ -135,7 +112,7 @@ impl Core {
             opening: None,
             run,
         };
-        core.remember_port()?;
+        remember_port(&mut core.setup)?;
         Ok(core)
     }
 
@@ -235,7 +212,7 @@ impl Core {
         let refused = |error: &dyn std::fmt::Display| CommandError::new(ErrorKind::PortUnavailable, error.to_string());
         let reserved = self.net.reserve(port).map_err(|error| refused(&error))?;
         let before = std::mem::replace(&mut self.setup.port, port);
-        if let Err(error) = self.remember_port() {
+        if let Err(error) = remember_port(&mut self.setup) {
             self.setup.port = before;
             return Err(CommandError::new(ErrorKind::Storage, format!("the port cannot be remembered: {error:#}")));
         }
@@ -409,7 +386,7 @@ impl Core {
         self.net = self.rebind().await?;
         search(&self.setup, &self.net);
         self.setup.port = self.net.port();
-        self.remember_port()
+        remember_port(&mut self.setup)
     }
 
     /// Listens on the same port with the new identity, once the old endpoint has let go of it; on a fresh one if it never does.
@@ -423,12 +400,6 @@ impl Core {
         }
         tracing::warn!(port = self.setup.port, "the port stays taken; taking another one");
         Ok(bind_on(&self.setup, 0, &self.admission, &self.net_tx, &self.ends.links)?)
-    }
-
-    fn remember_port(&mut self) -> anyhow::Result<()> {
-        let mut txn = self.setup.db.begin()?;
-        txn.put(Table::Meta, PORT, &self.setup.port.to_be_bytes())?;
-        Ok(txn.commit()?)
     }
 }
 
@@ -453,116 +424,6 @@ fn net_fact(event: NetEvent) -> Input {
         NetEvent::Heard { device, addresses } => Input::Heard { device, addresses },
         NetEvent::Addresses(addresses) => Input::Addresses(addresses),
     }
-}
-
-/// The frames of a journal, read from a snapshot as fast as the peer takes them.
-struct JournalFrames {
-    snapshot: Snapshot,
-    outgoing: Outgoing,
-}
-
-impl JournalFrames {
-    fn new(snapshot: Snapshot, journal: JournalId, from: u64, upto: Option<u64>) -> Result<Option<Self>, StoreError> {
-        let outgoing = Outgoing::new(&snapshot, journal, from, upto)?;
-        Ok(outgoing.map(|outgoing| Self { snapshot, outgoing }))
-    }
-}
-
-impl Iterator for JournalFrames {
-    type Item = Frame;
-
-    fn next(&mut self) -> Option<Frame> {
-        match self.outgoing.frame(&self.snapshot) {
-            Ok(frame) => frame,
-            Err(error) => {
-                tracing::error!(%error, "a journal cannot be read");
-                None
-            }
-        }
-    }
-}
-
-/// Empties the store and makes fresh keys. A crash in between is finished at the next start: no empty store may be
-/// left with an old, perhaps revoked, identity.
-fn wipe(setup: &mut Setup) -> anyhow::Result<()> {
-    let mut txn = setup.db.begin()?;
-    for table in Table::ALL {
-        txn.clear(table)?;
-    }
-    txn.put(Table::Meta, WIPING, &[])?;
-    txn.commit()?;
-    setup.keys.reset(&setup.state_dir, &mut entropy()).context("no fresh keys can be made")?;
-    let mut txn = setup.db.begin()?;
-    txn.delete(Table::Meta, WIPING)?;
-    Ok(txn.commit()?)
-}
-
-const WIPING: &[u8] = b"wiping";
-const PORT: &[u8] = b"port";
-
-fn remembered_port(db: &Db) -> anyhow::Result<u16> {
-    let bytes = db.snapshot()?.get(Table::Meta, PORT)?;
-    Ok(bytes.and_then(|bytes| <[u8; 2]>::try_from(bytes).ok()).map_or(0, u16::from_be_bytes))
-}
-
-/// Listens on `port`: on the socket of the last run, if it was kept and has that port. If the port is taken by now and
-/// nobody insisted on it, on a fresh one.
-fn bind(
-    setup: &mut Setup,
-    port: u16,
-    admission: &Admission,
-    events: &mpsc::Sender<NetEvent>,
-    links: &Links,
-) -> anyhow::Result<Net> {
-    let kept = setup.socket.take();
-    let identity = &setup.keys.identity;
-    match kept.map(|socket| (socket.local_addr().map(|address| address.port()).ok(), socket)) {
-        Some((Some(had), socket)) if had == port => {
-            return Ok(Net::listen(identity, socket, admission.clone(), events.clone(), links.clone())?);
-        }
-        // Of a store that is not there any more, or before another port was asked for.
-        Some(_) => handed::let_go(),
-        None => {}
-    }
-    match bind_on(setup, port, admission, events, links) {
-        Err(error) if setup.port == 0 && port != 0 => {
-            tracing::warn!(%error, "taking another port");
-            Ok(bind_on(setup, 0, admission, events, links)?)
-        }
-        other => Ok(other?),
-    }
-}
-
-fn search(setup: &Setup, net: &Net) {
-    if setup.discovery {
-        net.start_discovery();
-    }
-}
-
-fn bind_on(
-    setup: &Setup,
-    port: u16,
-    admission: &Admission,
-    events: &mpsc::Sender<NetEvent>,
-    links: &Links,
-) -> Result<Net, NetError> {
-    Net::bind(&setup.keys.identity, port, admission.clone(), events.clone(), links.clone())
-}
-
-fn load(setup: &Setup, run: RunId) -> anyhow::Result<Engine> {
-    let config = Config {
-        identity: setup.keys.identity.clone(),
-        store_key: setup.keys.store_key.clone(),
-        run,
-        name: setup.name.clone(),
-        platform: setup.platform.clone(),
-        devices: kinlink_proto::limits::DEVICES_DEFAULT,
-    };
-    let mut txn = setup.db.begin()?;
-    let mut rng = entropy();
-    let engine = Engine::load(config, &mut Cx { now: now(), entropy: &mut rng, store: &mut txn })?;
-    txn.commit()?;
-    Ok(engine)
 }
 
 /// A client that did not wait for its answer is not an error.
