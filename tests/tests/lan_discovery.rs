@@ -116,36 +116,3 @@ fn a_device_that_was_away_over_a_revocation_is_found() {
     carl.reads(&session, "k", "w");
     assert_eq!(carl.device("bert")["status"], "revoked");
 }
-
-/// A host on the other side of a router answers a challenge only if both users allow it: the leniency of one is not enough.
-#[test]
-fn a_host_behind_a_router_links_only_if_both_sides_say_anywhere() {
-    if !possible() {
-        return;
-    }
-    let lan = Lan::plan(Plan { segments: vec![1, 1], ..Plan::of(0) });
-    let (anna, bert) = (lan.host(0, "anna"), lan.host(1, "bert"));
-    let with = |args: &[&'static str], anywhere: bool| [args, if anywhere { &["--anywhere"] } else { &[] }].concat();
-    let open = |anywhere| {
-        let mut show = anna.spawn(&with(&["--json", "link"], anywhere));
-        let text = show.event("open")["text"].as_str().unwrap().to_owned();
-        (show, text)
-    };
-    for (shows, joins) in [(false, false), (true, false), (false, true)] {
-        let (mut show, text) = open(shows);
-        let refused = bert.run(&[with(&["join", "--yes"], joins), vec![&text]].concat());
-        // The challenge says whether its shower allows it.
-        assert_eq!(refused.code, 5, "{refused:?}");
-        assert!(refused.out.contains("not on this network"), "{refused:?}");
-        assert_eq!(bert.ok(&["status"])["state"], "unlinked");
-        show.interrupt();
-        let ended = show.end();
-        assert!(!ended.out.contains(r#""event":"peer""#), "the shower heard of it: {ended:?}");
-    }
-    let (show, text) = open(true);
-    let join = bert.spawn(&["--json", "join", "--yes", "--anywhere", &text]);
-    let mut linking = Linking { show, join };
-    let code = linking.code();
-    linking.show.type_line(&code);
-    assert_eq!(linking.join.end().ok()["event"], "linked");
-}

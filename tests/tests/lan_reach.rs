@@ -9,7 +9,7 @@ use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use kinlink_tests::harness::{Host, Lan, NO_DISCOVERY, Plan, eventually, link};
+use kinlink_tests::harness::{Host, Lan, NO_DISCOVERY, Plan, eventually, link, link_anywhere};
 use serde_json::Value;
 
 /// Whether these tests can run here.
@@ -185,18 +185,6 @@ fn a_device_behind_a_router_is_reached_where_the_user_says() {
     }
     assert_eq!(anna.fails(&["address", "remove", "bert", "192.0.2.1:1"], 4).name, "NotFound");
     assert_eq!(anna.run(&["address", "add", "bert", "fd77::1"]).code, 2);
-}
-
-fn link_anywhere(shower: &Host, joiner: &Host) {
-    let mut show = shower.spawn(&["--json", "link", "--anywhere"]);
-    let text = show.event("open")["text"].as_str().unwrap().to_owned();
-    let mut join = joiner.spawn(&["--json", "join", "--yes", "--anywhere", &text]);
-    let code = join.event("code")["code"].as_str().unwrap().to_owned();
-    show.event("peer");
-    show.type_line(&code);
-    assert_eq!(show.end().ok()["event"], "linked");
-    assert_eq!(join.end().ok()["event"], "linked");
-    shower.meets(joiner.name());
 }
 
 /// Both move, each while the other is off: what they knew of each other is wrong.

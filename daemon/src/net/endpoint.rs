@@ -247,7 +247,7 @@ impl Net {
         self.close_linking();
         let server = quic::server(&self.0.tls, Protocol::Link, Trust::Anyone).map_err(io::Error::other)?;
         let socket = if anywhere { socket::open(0)? } else { socket::open_link_local()? };
-        let addresses = interfaces::usable(&interfaces::locals()?, socket.local_addr()?.port());
+        let addresses = interfaces::in_challenge(&interfaces::locals()?, socket.local_addr()?.port(), anywhere);
         let endpoint = endpoint(Some(server), socket)?;
         let listening = Listening::start(&self.0, endpoint, Gate::default(), Door::Link { anywhere });
         *locked(&self.0.linking) = Some(listening);

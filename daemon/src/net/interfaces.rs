@@ -16,9 +16,20 @@ use nix::sys::socket::SockaddrStorage;
 pub(super) struct Local {
     ip: IpAddr,
     mask: IpAddr,
-    loopback: bool,
+    kind: Kind,
     /// Of the interface.
     index: u32,
+}
+
+/// What an interface leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// This machine.
+    Loopback,
+    /// A network of which this machine is part: it can call to all of it.
+    Lan,
+    /// Whoever is at the other end: VPNs, mobile data. What is behind it is not this network, whatever its addresses.
+    Tunnel,
 }
 
 /// An interface on which others can be searched for: up, with a carrier, and neither a tunnel nor loopback.
@@ -30,8 +41,7 @@ pub(super) struct Interface {
     pub(super) addresses: Vec<IpAddr>,
 }
 
-/// The addresses of this machine's broadcast and loopback interfaces. Point-to-point ones (tunnels, mobile data) are
-/// left out: what is behind them is not this network.
+/// The addresses of this machine.
 ///
 /// # Errors
 /// If the system does not say.
@@ -86,20 +96,25 @@ fn is_link_local(ip: &IpAddr) -> bool {
     }
 }
 
-/// Whether `peer` is within a prefix of one of these; a link-local one, of its own interface.
+/// Whether `peer` is within a prefix of one of these that is no tunnel's; a link-local one, of its own interface.
 pub(super) fn on_link(locals: &[Local], peer: SocketAddr) -> bool {
     let ip = peer.ip().to_canonical();
     let scope = match peer {
         SocketAddr::V6(peer) if peer.ip().is_unicast_link_local() => Some(peer.scope_id()),
         _ => None,
     };
-    locals.iter().any(|local| local.contains(ip) && scope.is_none_or(|scope| scope == local.index))
+    near(locals).any(|local| local.contains(ip) && scope.is_none_or(|scope| scope == local.index))
+}
+
+/// Those that are no tunnel's.
+fn near(locals: &[Local]) -> impl Iterator<Item = &Local> {
+    locals.iter().filter(|local| local.kind != Kind::Tunnel)
 }
 
 /// Whether `peer` is on this network: within its prefix, and what is sent there does not leave through a tunnel that has
 /// been laid into that prefix. Nothing is sent to find out.
 pub(super) fn is_near(locals: &[Local], peer: SocketAddr) -> bool {
-    on_link(locals, peer) && source_for(peer).is_ok_and(|own| locals.iter().any(|local| local.ip == own))
+    on_link(locals, peer) && source_for(peer).is_ok_and(|own| near(locals).any(|local| local.ip == own))
 }
 
 /// The address that this machine sends from to `peer`.
@@ -120,13 +135,32 @@ pub(super) fn place(locals: &[Local], peer: SocketAddr) -> Place {
     }
 }
 
-/// What to tell others to dial, best first: IPv4 of this network, then IPv6 that is not link-local, and loopback only for
-/// want of anything else.
+/// What to tell the other devices of the account to dial, best first: addresses of this network, then those of tunnels, through
+/// which they may be the only way.
 pub(super) fn usable(locals: &[Local], port: u16) -> Vec<Address> {
-    let others = || locals.iter().filter(|local| !local.loopback).map(|local| local.ip);
-    let v4 = others().filter(|ip| matches!(ip, IpAddr::V4(ip) if !ip.is_link_local()));
-    let v6 = others().filter(|ip| matches!(ip, IpAddr::V6(ip) if !ip.is_unicast_link_local()));
-    let mut found: Vec<IpAddr> = v4.chain(v6).take(limits::ADDRESSES).collect();
+    /// Room that is kept for addresses of tunnels.
+    const TUNNELS: usize = 2;
+    let (near, tunnels) = (of_kind(locals, Kind::Lan), of_kind(locals, Kind::Tunnel));
+    let room = limits::ADDRESSES - tunnels.len().min(TUNNELS);
+    to_dial(near.into_iter().take(room).chain(tunnels), port)
+}
+
+/// What a challenge tells the new device to dial, best first. Whoever is on this network finds the shower without it, so if the
+/// new device may be anywhere, tunnels come first: a QR code has room for one address.
+pub(super) fn in_challenge(locals: &[Local], port: u16, anywhere: bool) -> Vec<Address> {
+    let tunnels = if anywhere { of_kind(locals, Kind::Tunnel) } else { Vec::new() };
+    to_dial(tunnels.into_iter().chain(of_kind(locals, Kind::Lan)), port)
+}
+
+/// The addresses of such interfaces that others can use, IPv4 first.
+fn of_kind(locals: &[Local], kind: Kind) -> Vec<IpAddr> {
+    let all = || locals.iter().filter(|local| local.kind == kind && !is_link_local(&local.ip)).map(|local| local.ip);
+    all().filter(IpAddr::is_ipv4).chain(all().filter(IpAddr::is_ipv6)).collect()
+}
+
+/// As many as are carried; loopback only for want of anything else.
+fn to_dial(found: impl Iterator<Item = IpAddr>, port: u16) -> Vec<Address> {
+    let mut found: Vec<IpAddr> = found.take(limits::ADDRESSES).collect();
     if found.is_empty() {
         found.push(Ipv4Addr::LOCALHOST.into());
     }
@@ -148,15 +182,24 @@ impl Local {
 }
 
 fn local(interface: &InterfaceAddress) -> Option<Local> {
-    let flags = interface.flags;
-    let loopback = flags.contains(InterfaceFlags::IFF_LOOPBACK);
-    let up = flags.contains(InterfaceFlags::IFF_UP);
-    if !up || !(loopback || flags.contains(InterfaceFlags::IFF_BROADCAST)) {
-        return None;
-    }
+    let kind = kind(interface.flags)?;
     let (ip, mask) = (ip(interface.address.as_ref()?)?, ip(interface.netmask.as_ref()?)?);
     let index = if_nametoindex(interface.interface_name.as_str()).ok()?;
-    Some(Local { ip, mask, loopback, index })
+    Some(Local { ip, mask, kind, index })
+}
+
+/// `None` if it is down.
+fn kind(flags: InterfaceFlags) -> Option<Kind> {
+    if !flags.contains(InterfaceFlags::IFF_UP) {
+        return None;
+    }
+    Some(match flags {
+        _ if flags.contains(InterfaceFlags::IFF_LOOPBACK) => Kind::Loopback,
+        _ if flags.contains(InterfaceFlags::IFF_POINTOPOINT) => Kind::Tunnel,
+        _ if flags.contains(InterfaceFlags::IFF_BROADCAST) => Kind::Lan,
+        // Tunnels to several ends are neither.
+        _ => Kind::Tunnel,
+    })
 }
 
 pub(super) fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
@@ -170,7 +213,12 @@ mod tests {
 
     fn local(ip: &str, mask: &str) -> Local {
         let ip: IpAddr = ip.parse().unwrap();
-        Local { ip, mask: mask.parse().unwrap(), loopback: ip.is_loopback(), index: 2 }
+        let kind = if ip.is_loopback() { Kind::Loopback } else { Kind::Lan };
+        Local { ip, mask: mask.parse().unwrap(), kind, index: 2 }
+    }
+
+    fn tunnel(ip: &str, mask: &str) -> Local {
+        Local { kind: Kind::Tunnel, index: 3, ..local(ip, mask) }
     }
 
     fn machine() -> Vec<Local> {
@@ -193,6 +241,7 @@ mod tests {
         assert!(near.iter().all(|text| on_link(&machine(), at(text))));
         assert!(!far.iter().any(|text| on_link(&machine(), at(text))));
         assert!(!on_link(&[local("10.0.0.1", "0.0.0.0")], at("8.8.8.8")), "a prefix of nothing is not a network");
+        assert!(!on_link(&[tunnel("10.0.0.1", "255.0.0.0")], at("10.0.0.2")), "a tunnel is not a network");
     }
 
     #[test]
@@ -208,6 +257,30 @@ mod tests {
         let text = |locals: &[Local]| usable(locals, 4).iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(text(&machine()), ["192.168.7.20:4", "[2001:db8::1]:4"]);
         assert_eq!(text(&machine()[..2]), ["127.0.0.1:4"]);
+    }
+
+    #[test]
+    fn tunnels_are_told_to_devices_last_and_to_who_may_be_anywhere_first() {
+        let text = |addresses: Vec<Address>| addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let mut machine = machine();
+        machine
+            .splice(0..0, [tunnel("fe80::9", "ffff::"), tunnel("fd09::1", "ffff::"), tunnel("10.9.0.1", "255.0.0.0")]);
+        let (near, far) = (["192.168.7.20:4", "[2001:db8::1]:4"], ["10.9.0.1:4", "[fd09::1]:4"]);
+        assert_eq!(text(usable(&machine, 4)), [near, far].concat());
+        assert_eq!(text(in_challenge(&machine, 4, true)), [far, near].concat());
+        assert_eq!(text(in_challenge(&machine, 4, false)), near);
+        machine.extend((1..20).map(|at| local(&format!("10.0.{at}.1"), "255.255.255.0")));
+        assert_eq!(text(usable(&machine, 4))[6..], far, "however many networks there are");
+    }
+
+    #[test]
+    fn an_interface_that_cannot_call_to_all_is_a_tunnel() {
+        let up = InterfaceFlags::IFF_UP;
+        assert_eq!(kind(up | InterfaceFlags::IFF_BROADCAST), Some(Kind::Lan));
+        assert_eq!(kind(up | InterfaceFlags::IFF_LOOPBACK), Some(Kind::Loopback));
+        assert_eq!(kind(up | InterfaceFlags::IFF_POINTOPOINT), Some(Kind::Tunnel));
+        assert_eq!(kind(up | InterfaceFlags::IFF_NOARP), Some(Kind::Tunnel));
+        assert_eq!(kind(InterfaceFlags::IFF_BROADCAST), None);
     }
 
     #[test]

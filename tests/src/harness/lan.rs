@@ -14,6 +14,7 @@ use super::capture::Capture;
 use super::delay::Delay;
 use super::faults::{Faults, port};
 use super::netns::{Namespace, number};
+use super::tunnel::Tunnel;
 
 /// How far the addresses of a host are moved by [`Lan::readdress`].
 const STRIDE: u8 = 50;
@@ -45,7 +46,7 @@ pub struct Lan {
     stations: Vec<Station>,
     /// The bridges, one for each segment.
     wires: Namespace,
-    _router: Option<Namespace>,
+    router: Option<Namespace>,
     faults: Mutex<Faults>,
     delays: Mutex<Vec<Delay>>,
     plan: Plan,
@@ -109,14 +110,7 @@ impl Lan {
             station.configure(&plan);
             station
         });
-        Self {
-            stations: stations.collect(),
-            wires,
-            _router: router,
-            faults: Mutex::default(),
-            delays: Mutex::default(),
-            plan,
-        }
+        Self { stations: stations.collect(), wires, router, faults: Mutex::default(), delays: Mutex::default(), plan }
     }
 
     /// A device called `name` on host `index`, whose daemon runs.
@@ -149,6 +143,34 @@ impl Lan {
     #[must_use]
     pub fn v6(&self, index: usize) -> Ipv6Addr {
         self.stations[index].v6()
+    }
+
+    /// The router between the segments passes nothing on any more.
+    ///
+    /// # Panics
+    /// If there is none, as there is one segment.
+    pub fn close_router(&self) {
+        let router = self.router.as_ref().expect("one segment has no router");
+        router.sysctl("ipv4/ip_forward", "0");
+        router.sysctl("ipv6/conf/all/forwarding", "0");
+    }
+
+    /// A VPN between two hosts: an interface `vpn0` on each, with 10.99.0.(i + 1)/24 and fd99::(i + 1)/64.
+    #[must_use]
+    pub fn vpn(&self, a: usize, b: usize) -> Tunnel {
+        let tunnel = self.tunnel(a, b);
+        for host in [a, b] {
+            let last = host + 1;
+            self.space(host).ip(&format!("addr add 10.99.0.{last}/24 dev vpn0"));
+            self.space(host).ip(&format!("addr add fd99::{last}/64 dev vpn0 nodad"));
+        }
+        tunnel
+    }
+
+    /// [`vpn`](Self::vpn) without addresses: what goes through it is up to the routes.
+    #[must_use]
+    pub fn tunnel(&self, a: usize, b: usize) -> Tunnel {
+        Tunnel::start(self.space(a), self.space(b), "vpn0")
     }
 
     /// Pulls the cable of host `index`: its interface has no carrier.

@@ -13,21 +13,38 @@ pub struct Linking {
 
 /// Links `joiner` to the account of `shower`, until both list each other as linked.
 pub fn link(shower: &Host, joiner: &Host) {
-    let mut linking = Linking::start(shower, joiner);
+    finish(Linking::start(shower, joiner));
+    for (host, other) in [(shower, joiner), (joiner, shower)] {
+        eventually("both list both", || (host.linked().iter().any(|name| name == other.name())).then_some(()));
+    }
+}
+
+/// [`link`] of hosts that are not on one network.
+pub fn link_anywhere(shower: &Host, joiner: &Host) {
+    let (show, text) = Linking::open_with(shower, &["--anywhere"]);
+    finish(Linking { show, join: joiner.spawn(&["--json", "join", "--yes", "--anywhere", &text]) });
+    shower.meets(joiner.name());
+}
+
+/// Types the code.
+fn finish(mut linking: Linking) {
     let code = linking.code();
     linking.show.type_line(&code);
     assert_eq!(linking.show.end().ok()["event"], "linked");
     assert_eq!(linking.join.end().ok()["event"], "linked");
-    for (host, other) in [(shower, joiner), (joiner, shower)] {
-        eventually("both list both", || (host.linked().iter().any(|name| name == other.name())).then_some(()));
-    }
 }
 
 impl Linking {
     /// Opens pairing on `shower`; the challenge as text comes with it.
     #[must_use]
     pub fn open(shower: &Host) -> (Ctl, String) {
-        let mut show = shower.spawn(&["--json", "link"]);
+        Self::open_with(shower, &[])
+    }
+
+    /// [`open`](Self::open) with further arguments.
+    #[must_use]
+    pub fn open_with(shower: &Host, args: &[&str]) -> (Ctl, String) {
+        let mut show = shower.spawn(&[&["--json", "link"], args].concat());
         let text = show.event("open")["text"].as_str().unwrap().to_owned();
         (show, text)
     }

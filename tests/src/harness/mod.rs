@@ -16,6 +16,7 @@ mod lan;
 mod link;
 mod machine;
 mod netns;
+mod tunnel;
 
 use std::time::{Duration, Instant};
 
@@ -24,9 +25,10 @@ pub use capture::Capture;
 pub use ctl::{Ctl, Done, Failure};
 pub use host::{Host, NO_DISCOVERY, kinctl, kinlinkd};
 pub use lan::{Lan, Plan};
-pub use link::{Linking, link, wrong};
+pub use link::{Linking, link, link_anywhere, wrong};
 pub use machine::{Installed, Machine, User};
 pub use netns::Namespace;
+pub use tunnel::Tunnel;
 
 /// What anything may take on a machine that is busy with something else.
 pub const PATIENCE: Duration = Duration::from_secs(60);
