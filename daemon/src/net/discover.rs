@@ -334,7 +334,7 @@ fn near(interface: u32, sighting: &Sighting) -> Vec<SocketAddr> {
         }
         _ => *address,
     });
-    scoped.filter(|address| interfaces::on_link(&locals, *address)).collect()
+    scoped.filter(|address| interfaces::is_near(&locals, *address)).collect()
 }
 
 /// Reads from one socket until it fails or the task is aborted.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use kinlink_proto::engine::view::Place;
 use kinlink_proto::limits;
@@ -10,6 +10,8 @@ use kinlink_proto::wire::address::Address;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::{InterfaceFlags, if_nametoindex};
 use nix::sys::socket::SockaddrStorage;
+
+use super::route::Route;
 
 /// One address of an interface that is up, with its prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,33 +98,24 @@ fn is_link_local(ip: &IpAddr) -> bool {
     }
 }
 
-/// Whether `peer` is within a prefix of one of these that is no tunnel's; a link-local one, of its own interface.
-pub(super) fn on_link(locals: &[Local], peer: SocketAddr) -> bool {
+/// Whether `peer` is on this network: within the prefix of an interface that is no tunnel, and what is sent there leaves through
+/// that very interface and not by way of a router, nor through a tunnel that has been laid into the prefix. Nothing is sent to
+/// find out.
+pub(super) fn is_near(locals: &[Local], peer: SocketAddr) -> bool {
+    Route::to(peer).is_ok_and(|route| leads_near(locals, peer, route))
+}
+
+fn leads_near(locals: &[Local], peer: SocketAddr, route: Route) -> bool {
     let ip = peer.ip().to_canonical();
     let scope = match peer {
         SocketAddr::V6(peer) if peer.ip().is_unicast_link_local() => Some(peer.scope_id()),
         _ => None,
     };
-    near(locals).any(|local| local.contains(ip) && scope.is_none_or(|scope| scope == local.index))
-}
-
-/// Those that are no tunnel's.
-fn near(locals: &[Local]) -> impl Iterator<Item = &Local> {
-    locals.iter().filter(|local| local.kind != Kind::Tunnel)
-}
-
-/// Whether `peer` is on this network: within its prefix, and what is sent there does not leave through a tunnel that has
-/// been laid into that prefix. Nothing is sent to find out.
-pub(super) fn is_near(locals: &[Local], peer: SocketAddr) -> bool {
-    on_link(locals, peer) && source_for(peer).is_ok_and(|own| near(locals).any(|local| local.ip == own))
-}
-
-/// The address that this machine sends from to `peer`.
-fn source_for(peer: SocketAddr) -> io::Result<IpAddr> {
-    let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0))?;
-    socket.connect(peer)?;
-    Ok(socket.local_addr()?.ip().to_canonical())
+    let mut networks = locals.iter().filter(|local| local.kind != Kind::Tunnel && local.contains(ip));
+    networks.any(|local| {
+        scope.is_none_or(|scope| scope == local.index)
+            && (route.here || !route.router && route.interface == local.index)
+    })
 }
 
 /// Where `peer` is, seen from this machine.
@@ -130,7 +123,7 @@ pub(super) fn place(locals: &[Local], peer: SocketAddr) -> Place {
     let ip = peer.ip().to_canonical();
     match ip {
         _ if ip.is_loopback() || locals.iter().any(|local| local.ip == ip) => Place::Here,
-        _ if on_link(locals, peer) => Place::Lan,
+        _ if is_near(locals, peer) => Place::Lan,
         _ => Place::Routed,
     }
 }
@@ -234,22 +227,37 @@ mod tests {
         text.parse().map(|ip: IpAddr| (ip, 4).into()).or_else(|_| text.parse()).unwrap()
     }
 
-    #[test]
-    fn the_own_network_is_what_shares_a_prefix() {
-        let near = ["192.168.7.1", "127.0.0.9", "2001:db8::2", "[fe80::2%2]:4", "::ffff:192.168.7.1"];
-        let far = ["192.168.8.1", "8.8.8.8", "2001:db8:0:1::1", "::1", "[fe80::2%3]:4", "fe80::2"];
-        assert!(near.iter().all(|text| on_link(&machine(), at(text))));
-        assert!(!far.iter().any(|text| on_link(&machine(), at(text))));
-        assert!(!on_link(&[local("10.0.0.1", "0.0.0.0")], at("8.8.8.8")), "a prefix of nothing is not a network");
-        assert!(!on_link(&[tunnel("10.0.0.1", "255.0.0.0")], at("10.0.0.2")), "a tunnel is not a network");
+    /// Straight through an interface.
+    fn through(interface: u32) -> Route {
+        Route { interface, here: false, router: false }
     }
 
     #[test]
-    fn a_place_is_here_near_or_far() {
+    fn the_own_network_is_what_shares_a_prefix() {
+        let is_near = |locals: &[Local], text| leads_near(locals, at(text), through(2));
+        let near = ["192.168.7.1", "127.0.0.9", "2001:db8::2", "[fe80::2%2]:4", "::ffff:192.168.7.1"];
+        let far = ["192.168.8.1", "8.8.8.8", "2001:db8:0:1::1", "::1", "[fe80::2%3]:4", "fe80::2"];
+        assert!(near.iter().all(|text| is_near(&machine(), text)));
+        assert!(!far.iter().any(|text| is_near(&machine(), text)));
+        assert!(!is_near(&[local("10.0.0.1", "0.0.0.0")], "8.8.8.8"), "a prefix of nothing is not a network");
+        let tunnel = tunnel("10.0.0.1", "255.0.0.0");
+        assert!(!leads_near(&[tunnel], at("10.0.0.2"), through(tunnel.index)), "a tunnel is not a network");
+    }
+
+    #[test]
+    fn what_leaves_another_way_is_not_on_the_own_network() {
+        let is_near = |route| leads_near(&machine(), at("192.168.7.1"), route);
+        assert!(is_near(through(2)));
+        assert!(!is_near(through(3)), "through a tunnel laid into the prefix");
+        assert!(!is_near(Route { router: true, ..through(2) }));
+        assert!(leads_near(&machine(), at("192.168.7.20"), Route { here: true, ..through(1) }), "this machine itself");
+    }
+
+    #[test]
+    fn a_place_is_here_or_far() {
         let place = |text| place(&machine(), at(text));
         assert_eq!([place("127.0.0.1"), place("192.168.7.20"), place("::1")], [Place::Here; 3]);
-        assert_eq!([place("192.168.7.1"), place("[fe80::2%2]:4")], [Place::Lan; 2]);
-        assert_eq!([place("192.168.8.1"), place("2001:db8:0:1::1")], [Place::Routed; 2]);
+        assert_eq!([place("240.0.0.1"), place("2001:db8:0:1::1")], [Place::Routed; 2]);
     }
 
     #[test]

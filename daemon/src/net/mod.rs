@@ -19,6 +19,7 @@ mod interfaces;
 pub mod links;
 mod multicast;
 mod quic;
+mod route;
 mod silence;
 mod socket;
 mod stranger;

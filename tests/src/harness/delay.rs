@@ -3,19 +3,15 @@
 //! The kernels that tests run on have no `netem`.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{ErrorKind, Result};
-use std::os::fd::AsFd;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nfq::{Message, Queue, Verdict};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::netns::{Namespace, succeed};
+use super::netns::{Namespace, enter, succeed};
 
 /// How often the line is looked at: also how exact the delay is.
 const LOOK: Duration = Duration::from_millis(1);
@@ -72,8 +68,7 @@ impl Drop for Delay {
 
 /// A queue of the namespace called `name`. The thread is in there from then on.
 fn open(name: &str) -> Result<Queue> {
-    let space = File::open(Path::new("/run/netns").join(name))?;
-    move_into_link_name_space(space.as_fd(), Some(LinkNameSpaceType::Network))?;
+    enter(name)?;
     let mut queue = Queue::open()?;
     queue.bind(0)?;
     queue.set_copy_range(0, 0)?;

@@ -2,10 +2,13 @@
 
 use std::ffi::OsStr;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// What the names of all namespaces begin with, before the process id.
 const PREFIX: &str = "kinlink-";
@@ -59,6 +62,14 @@ impl Namespace {
         command
     }
 
+    /// Takes the calling thread into it, for good: the sockets that it opens from then on are there.
+    ///
+    /// # Panics
+    /// If it is gone.
+    pub fn enter(&self) {
+        enter(&self.name).unwrap_or_else(|error| panic!("{}: {error}", self.name));
+    }
+
     /// Sets a value below `/proc/sys/net`.
     pub fn sysctl(&self, key: &str, value: &str) {
         succeed(self.exec("sh").args(["-c", &format!("echo {value} >/proc/sys/net/{key}")]));
@@ -96,6 +107,12 @@ impl Drop for Namespace {
             std::fs::remove_dir_all(self.files()).ok();
         }
     }
+}
+
+/// Takes the calling thread into the namespace called `name`.
+pub(super) fn enter(name: &str) -> std::io::Result<()> {
+    let space = std::fs::File::open(Path::new("/run/netns").join(name))?;
+    Ok(move_into_link_name_space(space.as_fd(), Some(LinkNameSpaceType::Network))?)
 }
 
 /// The program `ip`: its path, as daemons are started with an empty environment.
