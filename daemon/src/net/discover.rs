@@ -358,6 +358,7 @@ async fn read(socket: Arc<Multicast>, interface: u32, heard: mpsc::Sender<(u32, 
         if since.elapsed() > Duration::from_secs(1) {
             (since, count) = (Instant::now(), 0);
         } else if count >= MESSAGES_PER_SECOND {
+            tracing::debug!(interface, "reading less than is said on this network");
             sleep_until(since + Duration::from_secs(1)).await;
         }
     }
