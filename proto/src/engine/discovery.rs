@@ -63,6 +63,7 @@ impl Engine {
             return;
         }
         *heard = super::peers::Heard { addresses, at: Some(now) };
+        self.changed.view = true;
         self.dial_at_once(now, device);
     }
 }

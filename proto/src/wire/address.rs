@@ -109,3 +109,20 @@ impl Decode for Address {
         Ok(Self::Socket(SocketAddr::new(ip, port)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leads_to_one_host_from_anywhere_is_worth_keeping() {
+        let worth = |text: &str| Address::from(text.parse::<SocketAddr>().unwrap()).is_worth_keeping();
+        let kept = ["192.0.2.1:1", "10.0.0.1:65535", "127.0.0.1:1", "169.254.1.1:1", "[2001:db8::1]:1", "[fd00::1]:1"];
+        assert!(kept.into_iter().all(worth));
+        let hosts = ["0.0.0.0", "224.0.0.251", "255.255.255.255", "[::]", "[ff02::fb]", "[fe80::1]", "[fe80::1%2]"];
+        assert!(!hosts.iter().any(|host| worth(&format!("{host}:1"))));
+        assert!(!worth("[::ffff:224.0.0.251]:1"), "IPv4 in disguise");
+        assert!(!worth("192.0.2.1:0"), "nothing is at port 0");
+        assert!(Address::none().is_worth_keeping() && Address::Other { kind: 9, value: vec![1] }.is_worth_keeping());
+    }
+}

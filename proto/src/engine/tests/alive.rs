@@ -224,6 +224,19 @@ fn what_a_device_reports_pushes_out_neither_given_nor_proven_addresses() {
     assert_eq!(dialled[..2], [Lab::address(high), socket("198.51.100.7:4000")]);
 }
 
+/// Groups, addresses that name a host on one interface only, and port 0: whatever a device claims, they are never dialled.
+#[test]
+fn reported_addresses_that_are_nobodys_are_not_remembered() {
+    let (mut lab, low, high) = Lab::pair(77);
+    lab.connect(low, high);
+    let nobodys = ["224.0.0.251:5353", "[ff02::fb]:5353", "255.255.255.255:1", "[fe80::1]:4000", "203.0.113.1:0"];
+    let told = nobodys.into_iter().chain(["203.0.113.2:4000"]).map(socket).collect();
+    lab.report_addresses(high, told);
+    let reported: Vec<_> =
+        lab.addresses(low, high).into_iter().filter(|(_, from, _)| *from == AddressSource::Reported).collect();
+    assert_eq!(reported, [("203.0.113.2:4000".to_owned(), AddressSource::Reported, false)]);
+}
+
 #[test]
 fn given_addresses_outlive_a_restart_and_go_when_they_are_removed() {
     let (mut lab, low, high) = Lab::pair(73);

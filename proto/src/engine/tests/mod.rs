@@ -5,6 +5,7 @@ mod alive;
 mod callers;
 mod cheats;
 mod conditions;
+mod discovery;
 mod floods;
 mod introductions;
 mod restored;
@@ -52,6 +53,8 @@ struct Device {
     dialled_link: Option<PairingId>,
     /// Whom it dialled, and where.
     dials: Vec<(DeviceId, Vec<Address>)>,
+    /// What it was told last to announce and recognise with.
+    keys: Option<crate::discovery::Keys>,
 }
 
 /// Devices, and the wires between them.
@@ -103,6 +106,7 @@ impl Lab {
             closed: Vec::new(),
             dialled_link: None,
             dials: Vec::new(),
+            keys: None,
         };
         self.devices.push(device);
     }
@@ -161,6 +165,7 @@ impl Lab {
             Output::Close { conn, code, .. } => self.hang_up(at, conn, code),
             Output::Dial { device, addresses, .. } => self.devices[at].dials.push((device, addresses)),
             Output::DialLink { pairing, .. } => self.devices[at].dialled_link = Some(pairing),
+            Output::Discover(keys) => self.devices[at].keys = keys,
             Output::EraseKeys => self.erase_keys(at),
             _ => {}
         }
