@@ -3,12 +3,15 @@
 CARGO ?= cargo
 SEEDS ?= 500
 SEED ?=
+# What `bench` measures: all rows, or those named; how many entries the large ones have.
+ROWS ?=
+ENTRIES ?= 100000
 PREFIX ?= /usr/local
 DESTDIR ?=
 # Where `install` takes the programs from.
 BUILT ?= target/release
 
-.PHONY: all build install uninstall demo test sim setup docs lint fmt
+.PHONY: all build install uninstall demo test bench sim setup docs lint fmt
 
 all: build
 
@@ -63,6 +66,11 @@ setup:
 test: setup
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace --no-fail-fast -- --test-threads=2
+
+# Kinlink beside the least that the work can take: docs/PERFORMANCE.md.
+bench:
+	$(CARGO) build --release -p kinlink-daemon -p kinlink-ctl
+	$(CARGO) bench -p kinlink-tests --bench bench -- --entries $(ENTRIES) --json $(CURDIR)/target/bench.json $(ROWS)
 
 # Seeded simulations of the engine that ships: `make sim SEEDS=2000`, or `make sim SEED=57` to replay one.
 sim:
