@@ -11,7 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::conn::Live;
-use super::endpoint::{Shared, peer_of};
+use super::endpoint::Shared;
 use super::gate::{Gate, Permit, Verdict};
 use super::interfaces;
 use super::quic::{self, Protocol};
@@ -131,7 +131,7 @@ async fn welcome(
         quic::close(&connection, code);
         Refusal::Closed(code)
     };
-    let peer = peer_of(&connection).ok_or_else(|| refuse(CloseCode::Protocol))?;
+    let peer = quic::peer_of(&connection).ok_or_else(|| refuse(CloseCode::Protocol))?;
     check_network(door, connection.remote_address()).map_err(refuse)?;
     // The roster may have changed since the verifier looked, and changes while the first word is waited for.
     let unknown = matches!(door, Door::Sync) && !shared.admission.allows(&peer);

@@ -41,6 +41,16 @@ pub(super) struct Live {
 }
 
 impl Live {
+    /// One that this side dialled: whom it leads to is known.
+    pub(super) fn dialled(
+        protocol: Protocol,
+        endpoint: Endpoint,
+        connection: Connection,
+        control: (SendStream, RecvStream),
+    ) -> Self {
+        Self { protocol, dialled: true, endpoint, connection, control, permit: None, stranger: None }
+    }
+
     /// Bytes of a control frame that the peer may send. Keys on `kinlink/1` are in the roster, and the shower is pinned.
     fn frame_max(&self) -> usize {
         match (self.protocol, self.dialled) {

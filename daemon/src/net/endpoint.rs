@@ -1,7 +1,7 @@
 //! The sockets, who comes in through them, and the orders that the owner of the state gives.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -10,33 +10,31 @@ use kinlink_proto::discovery::{Key, Keys};
 use kinlink_proto::engine::view::PathView;
 use kinlink_proto::id::DeviceId;
 use kinlink_proto::key::Identity;
-use kinlink_proto::limits;
 use kinlink_proto::reach::HostPort;
 use kinlink_proto::wire::address::Address;
 use kinlink_proto::wire::frame::{CloseCode, Frame};
-use quinn::{Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
+use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::accept::{Door, Listening};
 use super::admission::Admission;
 use super::conn::{Live, Registry};
-use super::dial::{self, DialError, Dials, More};
+use super::dial::{DialError, Dials};
 use super::discover::Discovery;
 use super::event::NetEvent;
 use super::gate::Gate;
 use super::interfaces;
 use super::links::Links;
+use super::outgoing::sockets;
 use super::quic::{self, Protocol};
 use super::socket;
 use super::stranger::Strangers;
-use super::tls::{self, Tls, TlsError, Trust};
+use super::tls::{Tls, TlsError, Trust};
 use crate::handed;
 
 /// How long a linking peer has to acknowledge the last frame when linking closes.
 const LINK_LINGER: Duration = Duration::from_secs(2);
-/// How long a shower is looked for on the local network. It answers within a fifth of a second, and is asked four times.
-const SEARCH: Duration = Duration::from_secs(8);
 /// How long peers have to hear that this daemon stops: many round trips of any network. One that does not answer any more,
 /// or is just being dialled, must not hold up the rest, who are to have this device back within two seconds of a restart.
 const SHUTDOWN: Duration = Duration::from_secs(1);
@@ -76,11 +74,11 @@ pub(super) struct Shared {
     links: Links,
     gate: Gate,
     /// The socket of `kinlink/1`; `None` after the shutdown.
-    syncing: Slot,
+    pub(super) syncing: Slot,
     /// The linking socket, while it is open.
     linking: Slot,
     /// Unless this device keeps off the local network.
-    discovery: OnceLock<Discovery>,
+    pub(super) discovery: OnceLock<Discovery>,
     device: DeviceId,
     dials: Dials,
 }
@@ -329,85 +327,9 @@ impl Shared {
         self.port.load(Ordering::Relaxed)
     }
 
-    async fn dial(
-        &self,
-        device: DeviceId,
-        addresses: Vec<SocketAddr>,
-        names: Vec<HostPort>,
-        mut more: mpsc::Receiver<SocketAddr>,
-    ) -> Result<(), DialError> {
-        let config = quic::client(&self.tls, Protocol::Sync, device).map_err(internal)?;
-        let endpoint = locked(&self.syncing).as_ref().map(Listening::endpoint);
-        let endpoint = endpoint.ok_or_else(|| DialError::new(None, "the network is shut down"))?;
-        let unknown = DialError::new(None, "no address of it is known");
-        let more = More::within(Duration::ZERO, &mut more);
-        let connection = dial::any(&endpoint, &config, addresses, names, more, unknown).await?;
-        if !self.admission.allows(&device) {
-            quic::close(&connection, CloseCode::UnknownDevice);
-            return Err(DialError::new(None, "it may no longer connect"));
-        }
-        let control = connection.open_bi().await?;
-        let live = Live {
-            protocol: Protocol::Sync,
-            dialled: true,
-            endpoint,
-            connection,
-            control,
-            permit: None,
-            stranger: None,
-        };
-        self.connected(live, device).map_err(internal)
-    }
-
-    async fn dial_link(
-        &self,
-        pairing: u64,
-        shower: DeviceId,
-        mut addresses: Vec<SocketAddr>,
-        anywhere: bool,
-        key: Key,
-    ) -> Result<(), DialError> {
-        let mut unknown = self.not_found();
-        if !anywhere && !addresses.is_empty() {
-            let locals = interfaces::locals().map_err(internal)?;
-            addresses.retain(|address| interfaces::is_near(&locals, *address));
-            if addresses.is_empty() {
-                unknown = not_on_link();
-            }
-        }
-        let socket = if anywhere { socket::open(0) } else { socket::open_link_local() };
-        let endpoint = socket.and_then(|socket| endpoint(None, socket)).map_err(internal)?;
-        let config = quic::client(&self.tls, Protocol::Link, shower).map_err(internal)?;
-        let (_, mut nothing) = mpsc::channel(1);
-        let mut search = self.discovery.get().map(|discovery| discovery.search(pairing, shower, key));
-        let more = More::within(SEARCH, search.as_mut().map_or(&mut nothing, |search| &mut search.found));
-        let connection = dial::any(&endpoint, &config, addresses, Vec::new(), more, unknown).await?;
-        drop(search);
-        let control = connection.open_bi().await?;
-        let live = Live {
-            protocol: Protocol::Link,
-            dialled: true,
-            endpoint,
-            connection,
-            control,
-            permit: None,
-            stranger: None,
-        };
-        self.link_connected(live, shower, Some(pairing)).map_err(internal)
-    }
-
-    /// What it means that a challenge names no address, and nobody was found.
-    fn not_found(&self) -> DialError {
-        let reason = match self.discovery.get() {
-            Some(_) => "it was not found on this network",
-            None => "the challenge names no address, and this device runs with --no-discovery",
-        };
-        DialError::new(None, reason)
-    }
-
     /// Takes in a connection on `kinlink/1` of a key that may connect, or that has sent an introduction.
     pub(super) fn connected(&self, live: Live, peer: DeviceId) -> io::Result<()> {
-        let exporter = exporter(&live.connection, EXPORTER_SYNC)?;
+        let exporter = quic::exporter(&live.connection, EXPORTER_SYNC)?;
         if live.stranger.is_none() {
             quic::widen(&live.connection);
             self.admission.remember(live.connection.remote_address().ip());
@@ -424,7 +346,7 @@ impl Shared {
         if dialled.is_some() {
             quic::widen(&live.connection);
         }
-        let exporter = exporter(&live.connection, EXPORTER_LINK)?;
+        let exporter = quic::exporter(&live.connection, EXPORTER_LINK)?;
         let address = live.connection.remote_address().into();
         let announce = |conn| NetEvent::LinkConnected { conn, peer, dialled, address, exporter };
         self.registry.run(live, self.events.clone(), announce);
@@ -439,40 +361,12 @@ impl Shared {
 }
 
 /// Poisoning cannot leave a slot half-changed: each change is one assignment.
-fn locked(slot: &Slot) -> MutexGuard<'_, Option<Listening>> {
+pub(super) fn locked(slot: &Slot) -> MutexGuard<'_, Option<Listening>> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn endpoint(server: Option<ServerConfig>, socket: std::net::UdpSocket) -> io::Result<Endpoint> {
+pub(super) fn endpoint(server: Option<ServerConfig>, socket: std::net::UdpSocket) -> io::Result<Endpoint> {
     Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime))
-}
-
-fn exporter(connection: &Connection, label: &[u8]) -> io::Result<[u8; 32]> {
-    let mut out = [0; 32];
-    connection
-        .export_keying_material(&mut out, label, b"")
-        .map_err(|_| io::Error::other("TLS gives no keying material"))?;
-    Ok(out)
-}
-
-/// The key that a peer proved to hold in the handshake.
-pub(super) fn peer_of(connection: &Connection) -> Option<DeviceId> {
-    let chain = connection.peer_identity()?.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().ok()?;
-    tls::device_of(chain.first()?).ok()
-}
-
-fn sockets(addresses: &[Address]) -> Vec<SocketAddr> {
-    addresses.iter().filter_map(Address::socket).take(2 * limits::ADDRESSES + limits::GIVEN).collect()
-}
-
-fn internal(error: impl ToString) -> DialError {
-    DialError::new(None, error)
-}
-
-fn not_on_link() -> DialError {
-    let reason = "the other device is not on this network: connect both to the same one, or let it show the challenge \
-                  for linking from anywhere";
-    DialError::new(Some(CloseCode::NotOnLink), reason)
 }
 
 /// Tells the addresses of this machine at the start and whenever they changed, and each change of the network, until that is gone.

@@ -18,6 +18,7 @@ mod gate;
 mod interfaces;
 pub mod links;
 mod multicast;
+mod outgoing;
 mod quic;
 mod route;
 mod silence;

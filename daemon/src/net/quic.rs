@@ -1,5 +1,6 @@
 //! QUIC's settings, each with its reason, and how its errors read in terms of the protocol.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,12 @@ use kinlink_proto::limits;
 use kinlink_proto::wire::frame::CloseCode;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
-    ClientConfig, ConnectionError, NoneTokenStore, ServerConfig, TransportConfig, TransportErrorCode,
+    ClientConfig, Connection, ConnectionError, NoneTokenStore, ServerConfig, TransportConfig, TransportErrorCode,
     ValidationTokenConfig, VarInt,
 };
 use rustls::AlertDescription;
 
-use super::tls::{ALPN_LINK, ALPN_SYNC, Tls, TlsError, Trust};
+use super::tls::{self, ALPN_LINK, ALPN_SYNC, Tls, TlsError, Trust};
 
 /// Bytes in flight towards us before the peer's key was looked up again: a stranger holds no more memory than this.
 const WINDOW_STRANGER: u32 = 64 * 1024;
@@ -100,12 +101,12 @@ fn transport(protocol: Protocol, streams: u32) -> TransportConfig {
 }
 
 /// Widens what a peer may have in flight, once its key may connect.
-pub(super) fn widen(connection: &quinn::Connection) {
+pub(super) fn widen(connection: &Connection) {
     connection.set_receive_window(VarInt::from_u32(WINDOW_PEER));
 }
 
 /// Closes with a code of PROTOCOL.md section 11; the reason is for whoever reads a packet trace.
-pub(super) fn close(connection: &quinn::Connection, code: CloseCode) {
+pub(super) fn close(connection: &Connection, code: CloseCode) {
     connection.close(number(code), code.text().as_bytes());
 }
 
@@ -130,4 +131,19 @@ pub(super) fn code_of(error: &ConnectionError) -> Option<CloseCode> {
 
 fn access_denied() -> TransportErrorCode {
     TransportErrorCode::crypto(u8::from(AlertDescription::AccessDenied))
+}
+
+/// `X` of PROTOCOL.md section 2.
+pub(super) fn exporter(connection: &Connection, label: &[u8]) -> io::Result<[u8; 32]> {
+    let mut out = [0; 32];
+    connection
+        .export_keying_material(&mut out, label, b"")
+        .map_err(|_| io::Error::other("TLS gives no keying material"))?;
+    Ok(out)
+}
+
+/// The key that a peer proved to hold in the handshake.
+pub(super) fn peer_of(connection: &Connection) -> Option<DeviceId> {
+    let chain = connection.peer_identity()?.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().ok()?;
+    tls::device_of(chain.first()?).ok()
 }
