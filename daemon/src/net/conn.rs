@@ -294,7 +294,7 @@ impl Task {
         }
         let grants = Grants { granted: self.granted.clone(), unknown };
         let Live { protocol, connection, control: (mut send, mut recv), permit, .. } = live;
-        let writes = Writes::default();
+        let writes = Writes::of(&connection);
         let mut writing = Writing::new(write_all(&mut send, &mut self.frames, &self.queued, &writes));
         let end = tokio::select! {
             biased;
@@ -303,7 +303,7 @@ impl Task {
             () = receive_transfers(&connection, &grants, self.name, &self.events) => End::Fault,
             never = transfer::send(&connection, &mut self.produces, &writes) => never,
             never = writing.forever() => never,
-            never = writes.watch(&connection, self.name, &self.events), if protocol == Protocol::Sync => never,
+            never = writes.watch(limits::SILENT, self.name, &self.events), if protocol == Protocol::Sync => never,
         };
         drop(permit);
         match end {
