@@ -8,6 +8,7 @@ mod conditions;
 mod discovery;
 mod floods;
 mod introductions;
+mod meetings;
 mod restored;
 mod revoked;
 mod showers;
@@ -67,6 +68,8 @@ struct Lab {
     conns: u64,
     /// The largest frame that anybody sent on a control stream.
     largest: usize,
+    /// What was sent to a device that was out by the sender's roster, beside the proof of that.
+    leaked: Vec<(usize, usize, &'static str)>,
 }
 
 impl Lab {
@@ -80,6 +83,7 @@ impl Lab {
             queue: VecDeque::new(),
             conns: 0,
             largest: 0,
+            leaked: Vec::new(),
         };
         (0..count).for_each(|index| lab.add(index));
         lab
@@ -94,7 +98,11 @@ impl Lab {
             platform: "test".to_owned(),
             devices: limits::DEVICES_DEFAULT,
         };
-        let mut store = MemoryStore::new();
+        self.add_as(config, MemoryStore::new());
+    }
+
+    /// A device with what it has on its disk.
+    fn add_as(&mut self, config: Config, mut store: MemoryStore) {
         let mut cx = Cx { now: self.now, entropy: &mut self.rng, store: &mut store };
         let engine = Engine::load(config.clone(), &mut cx).unwrap();
         let device = Device {
@@ -150,6 +158,7 @@ impl Lab {
             Output::Reply { result, .. } => self.devices[at].replies.push(result),
             Output::Send { conn, frame } => self.send(at, conn, frame),
             Output::SendJournal { conn, journal, from, upto } => {
+                self.note_leak(at, conn, "operations");
                 let store = self.devices[at].store.snapshot();
                 let Some(mut outgoing) = Outgoing::new(&store, journal, from, upto).unwrap() else { return };
                 self.conns += 1;
@@ -174,10 +183,20 @@ impl Lab {
     fn send(&mut self, at: usize, conn: ConnId, frame: Frame) {
         if !self.engine(at).links.contains_key(&conn) {
             self.largest = self.largest.max(frame.body.len());
+            if ![kind::REVOKED, kind::INTRODUCTION].contains(&frame.kind) {
+                self.note_leak(at, conn, "a frame");
+            }
         }
         match self.wires.get(&(at, conn)).copied() {
             Some((to, conn)) => self.queue.push_back((to, Input::Received { conn, frame })),
             None => self.devices[at].sent.push((conn, frame)),
+        }
+    }
+
+    fn note_leak(&mut self, at: usize, conn: ConnId, what: &'static str) {
+        let Some((to, _)) = self.wires.get(&(at, conn)).copied() else { return };
+        if matches!(self.status(at, to), Some(Status::Revoked | Status::Left)) {
+            self.leaked.push((at, to, what));
         }
     }
 

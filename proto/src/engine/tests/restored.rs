@@ -7,7 +7,7 @@ use crate::roster::Role;
 
 impl Lab {
     /// The disk of a device is what it was; it starts again, without a connection.
-    fn set_back(&mut self, at: usize, disk: &MemoryStore) {
+    pub(super) fn set_back(&mut self, at: usize, disk: &MemoryStore) {
         self.unplug(at);
         self.devices[at].store = disk.snapshot();
         self.restart(at);
