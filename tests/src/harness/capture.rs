@@ -23,7 +23,10 @@ impl Capture {
     /// If there is no `tcpdump`, or it does not begin.
     pub(super) fn start(space: &Namespace, interface: &str, file: &Path) -> Self {
         let mut command = space.exec("tcpdump");
-        command.args(["-i", interface, "-U", "--immediate-mode", "-Z", "root", "-w"]).arg(file);
+        // Room for all that comes while the machine is busy: places are as large as the largest packet, and 64 MiB in all.
+        command
+            .args(["-i", interface, "-U", "--immediate-mode", "-s", "4096", "-B", "65536", "-Z", "root", "-w"])
+            .arg(file);
         let mut child = command.stderr(Stdio::piped()).spawn().expect("tcpdump is missing; run: tests/setup");
         let mut told = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
