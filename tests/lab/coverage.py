@@ -54,7 +54,6 @@ STEADY = {
         "Custody": "known from the challenge on",
         "Role": "known from the challenge on",
         "Expires": "known from the challenge on",
-        "PeerAddress": "",
     },
 }
 
