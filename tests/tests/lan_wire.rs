@@ -1,4 +1,4 @@
-//! What stands on the wire: for who listens, nothing in plain.
+//! What stands on the wire: for who listens, nothing in plain; for who has the keys, the frames of PROTOCOL.md.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what fails")]
 
@@ -7,7 +7,7 @@ mod lab;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use kinlink_tests::harness::{Host, Lan, Linking, eventually, link, wrong};
+use kinlink_tests::harness::{Host, Lan, Linking, eventually, wrong};
 
 /// Whether these tests can run here.
 fn possible() -> bool {
@@ -27,6 +27,12 @@ const CONTENT: [&str; 5] =
 /// What was done, for those who look at it on the wire.
 struct Story {
     capture: PathBuf,
+    /// The secrets of all connections.
+    keys: PathBuf,
+    /// What the people saw: the challenges as text, and the codes.
+    challenges: Vec<String>,
+    codes: Vec<String>,
+    account: String,
     /// Identities and secrets, as hexadecimal digits.
     bytes: Vec<String>,
     /// What stands in a datagram that somebody sent on purpose, in all forms.
@@ -36,23 +42,28 @@ struct Story {
 /// Words that the one sends to the other in clear.
 const CONTROL: &str = "control-contrapuntal";
 
-/// Discovery, linking with a wrong code on the way, sync small and large, of what was missed, and a revocation.
+/// Discovery, linking with a no and a wrong code on the way, an introduction, sync small and large, of what was missed, and
+/// a revocation.
 fn story(dir: &Path) -> Story {
     let lan = Lan::new(3);
     let capture = lan.capture(&dir.join("wire.pcap"));
-    let hosts = [0, 1, 2].map(|index| lan.host(index, NAMES[index]));
+    let keys = dir.join("keys.log");
+    let hosts = [0, 1, 2].map(|index| lan.stopped(index, NAMES[index]));
+    hosts.iter().for_each(|host| start(host, &keys));
     let [anna, bert, carl] = &hosts;
 
-    let mut show = anna.spawn(&["--json", "link", "--label", LABEL]);
-    let text = show.event("open")["text"].as_str().unwrap().to_owned();
-    let mut linking = Linking { show, join: Linking::join(bert, &text) };
-    let missed = linking.code();
-    linking.show.type_line(&wrong(&missed));
-    let code = linking.code();
-    linking.show.type_line(&code);
-    assert_eq!(linking.join.end().ok()["event"], "linked");
-    link(anna, carl);
+    let mut challenges = vec![declined(anna, bert)];
+    let mut codes = Vec::new();
+    let mut linking = linking(anna, bert, &mut challenges);
+    codes.push(linking.code());
+    linking.show.type_line(&wrong(&codes[0]));
+    complete(linking, &mut codes);
+    // Bert hears of carl from carl.
+    lan.cut(0, 1);
+    complete(self::linking(anna, carl, &mut challenges), &mut codes);
     bert.meets(NAMES[2]);
+    lan.heal();
+    anna.meets(NAMES[1]);
 
     let [app, title, key, value, name] = CONTENT;
     let session = anna.session(app, title);
@@ -65,14 +76,18 @@ fn story(dir: &Path) -> Story {
     carl.reads(&session, key, value);
     bert.ok(&["rename", NAMES[0], name]);
     carl.meets(name);
+    anna.ok(&["ping", NAMES[1]]);
     // What carl wrote meanwhile, bert has to ask anna for.
     bert.stop();
     carl.put(&session, key, "meanwhile");
+    anna.ok(&["session", "put", &session, "large too", "--file", file.to_str().unwrap()]);
     anna.reads(&session, key, "meanwhile");
+    carl.reads(&session, "large too", &large);
     carl.stop();
-    bert.start();
+    start(bert, &keys);
     bert.reads(&session, key, "meanwhile");
-    carl.start();
+    bert.reads(&session, "large too", &large);
+    start(carl, &keys);
     anna.meets(NAMES[2]);
     anna.ok(&["revoke", NAMES[2], "--yes", "--reason", REASON]);
     eventually("carl knows", || (carl.ok(&["status"])["state"] == "revoked").then_some(()));
@@ -80,12 +95,48 @@ fn story(dir: &Path) -> Story {
     bert.reads(&session, key, "afterwards");
 
     let account = bert.ok(&["status"])["account"].as_str().unwrap().to_owned();
-    let ids: Vec<String> = hosts.iter().map(Host::id).collect();
+    let mut bytes: Vec<String> = hosts.iter().map(Host::id).collect();
+    bytes.push(account.clone());
     let control = send_in_clear(&lan);
     for host in &hosts {
         host.stop();
     }
-    Story { capture: capture.stop(), bytes: [ids, vec![account]].concat(), control }
+    Story { capture: capture.stop(), keys, challenges, codes, account, bytes, control }
+}
+
+/// Starts a daemon that writes down the secrets of its connections.
+fn start(host: &Host, keys: &Path) {
+    let mut command = host.command();
+    command.env("SSLKEYLOGFILE", keys);
+    host.start_with(command);
+}
+
+/// A linking to which the new device's user says no; its challenge.
+fn declined(shower: &Host, joiner: &Host) -> String {
+    let (mut show, text) = Linking::open_with(shower, &["--label", LABEL]);
+    let mut join = joiner.spawn(&["--json", "join", &text]);
+    join.event("offer");
+    join.type_line("n");
+    join.end();
+    show.end();
+    text
+}
+
+/// A linking of which the challenge is noted.
+fn linking(shower: &Host, joiner: &Host, challenges: &mut Vec<String>) -> Linking {
+    let (show, text) = Linking::open_with(shower, &["--label", LABEL]);
+    let join = Linking::join(joiner, &text);
+    challenges.push(text);
+    Linking { show, join }
+}
+
+/// Types the code, and notes it.
+fn complete(mut linking: Linking, codes: &mut Vec<String>) {
+    let code = linking.code();
+    linking.show.type_line(&code);
+    codes.push(code);
+    assert_eq!(linking.join.end().ok()["event"], "linked");
+    assert_eq!(linking.show.end().ok()["event"], "linked");
 }
 
 /// What was sent in clear on purpose, as a search has to report it.
@@ -109,13 +160,67 @@ fn count(capture: &Path, filter: &str) -> usize {
     lab::succeed(&mut command).lines().count()
 }
 
+/// What has to be seen in the story, for the search to mean something.
+const SEEN: [&str; 33] = [
+    "kinlink/1",
+    "kinlink-link/1",
+    "Claim",
+    "Offer",
+    "Accept",
+    "WrongCode",
+    "Recommit",
+    "Nonce",
+    "Open",
+    "Linked",
+    "Done",
+    "Hello",
+    "Statements",
+    "Epochs",
+    "Reports",
+    "Want",
+    "Journal",
+    "Have",
+    "Revoked",
+    "Introduction",
+    "Ping",
+    "Pong",
+    "TransferHeader",
+    "Segment",
+    "action 0x8001",
+    "action 0x8002",
+    "action 0x8003",
+    "action 0x800c",
+    "action 0x000d",
+    "closed with 2",
+    "closed with 3",
+    "Refused to link",
+    "roots that operations lead to",
+];
+
+/// What the frames are, by a reader that was written from the text of the protocol; which of `words` stand in them.
+fn frames(story: &Story, dir: &Path, words: &[&str]) -> BTreeSet<String> {
+    let facts = dir.join("facts.json");
+    let json = serde_json::json!({
+        "account": story.account, "challenges": story.challenges, "codes": story.codes,
+    });
+    std::fs::write(&facts, json.to_string()).unwrap();
+    let files = [&story.capture, &story.keys, &facts].map(|path| path.to_str().unwrap());
+    let told = lab::succeed(&mut lab::script("frames.py", &[&files, words].concat()));
+    told.lines().map(str::to_owned).collect()
+}
+
 #[test]
-fn who_listens_learns_no_name_no_key_and_no_content() {
+fn who_listens_learns_nothing_and_who_has_the_keys_finds_what_the_protocol_says() {
     if !possible() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
     let story = story(dir.path());
+    who_listens_learns_no_name_no_key_and_no_content(&story);
+    who_has_the_keys_finds_the_frames_of_the_protocol_and_no_content(&story, dir.path());
+}
+
+fn who_listens_learns_no_name_no_key_and_no_content(story: &Story) {
     // All of it is in there: the search for others, linking and sync, and what was meant to be found.
     assert!(count(&story.capture, "mdns") > 0 && count(&story.capture, "quic") > 100);
     let found = search(&story.capture, &[CONTROL]);
@@ -127,4 +232,15 @@ fn who_listens_learns_no_name_no_key_and_no_content() {
     words.extend(secret.iter().map(String::as_str));
     words.extend([machine.as_str()].into_iter().filter(|name| name.len() > 5));
     assert_eq!(search(&story.capture, &words), BTreeSet::new());
+}
+
+fn who_has_the_keys_finds_the_frames_of_the_protocol_and_no_content(story: &Story, dir: &Path) {
+    let named = [&NAMES[..], &[LABEL, REASON]].concat();
+    let found = frames(story, dir, &[&named[..], &CONTENT].concat());
+    for what in SEEN {
+        assert!(found.iter().any(|line| line.starts_with(&format!("{what}: "))), "no {what} in {found:?}");
+    }
+    let words: BTreeSet<&str> = found.iter().filter_map(|line| line.strip_prefix("word: ")).collect();
+    let expected: BTreeSet<String> = named.iter().map(|word| format!("{word} (text)")).collect();
+    assert_eq!(words, expected.iter().map(String::as_str).collect());
 }

@@ -104,6 +104,10 @@ impl Tls {
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.max_early_data_size = 0;
+        #[cfg(debug_assertions)]
+        {
+            config.key_log = key_log();
+        }
         Ok(config)
     }
 
@@ -121,8 +125,19 @@ impl Tls {
         config.resumption = Resumption::disabled();
         config.enable_early_data = false;
         config.enable_sni = false;
+        #[cfg(debug_assertions)]
+        {
+            config.key_log = key_log();
+        }
         Ok(config)
     }
+}
+
+/// Where the secrets of connections are written, if the environment names a file in `SSLKEYLOGFILE`: for tests that read
+/// what was captured. A build for release has none of this.
+#[cfg(debug_assertions)]
+fn key_log() -> Arc<dyn rustls::KeyLog> {
+    Arc::new(rustls::KeyLogFile::new())
 }
 
 /// aws-lc-rs with the hybrid post-quantum key exchange first, and X25519 for want of it.
