@@ -1,5 +1,7 @@
 //! A daemon that has nothing to do.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -28,17 +30,13 @@ pub(super) async fn linked(entries: u64) -> anyhow::Result<Vec<Figure>> {
     let before = Usage::of(a.pid())?;
     tokio::time::sleep(WATCHED).await;
     let after = Usage::of(a.pid())?;
+    let (wakeups, seconds) = after.since(&before);
     let minutes = WATCHED.as_secs_f64() / 60.0;
     let figure = |what: &str, unit, ours, goal| Figure { what: what.to_owned(), unit, ours, limit: None, goal };
     Ok(vec![
         figure("idle and linked: resident memory", "MiB", after.resident / 1024.0, 12.0),
-        figure("idle and linked: wake-ups a minute", "", (after.wakeups - before.wakeups) / minutes, 20.0),
-        figure(
-            "idle and linked: share of one processor",
-            "%",
-            (after.seconds - before.seconds) * 100.0 / WATCHED.as_secs_f64(),
-            0.02,
-        ),
+        figure("idle and linked: wake-ups a minute", "", wakeups / minutes, 20.0),
+        figure("idle and linked: share of one processor", "%", 100.0 * seconds / WATCHED.as_secs_f64(), 0.02),
         figure("start until ready, median of 20", "ms", ready()?, 30.0),
     ])
 }
@@ -73,23 +71,31 @@ fn ready() -> anyhow::Result<f64> {
 struct Usage {
     /// KiB.
     resident: f64,
-    /// Times that one of its threads went to sleep by itself.
-    wakeups: f64,
-    /// Of processor time.
-    seconds: f64,
+    /// Of each thread by its number: times that it went to sleep by itself, nanoseconds of processor time.
+    threads: BTreeMap<OsString, [f64; 2]>,
 }
 
 impl Usage {
     fn of(pid: u32) -> anyhow::Result<Self> {
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let (mut wakeups, mut nanoseconds) = (0.0, 0.0);
+        let resident = field(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmRSS:");
+        let mut threads = BTreeMap::new();
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-            let task = task?.path();
-            wakeups += field(&fs::read_to_string(task.join("status"))?, "voluntary_ctxt_switches:");
-            let schedstat = fs::read_to_string(task.join("schedstat"))?;
-            nanoseconds += schedstat.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0.0);
+            let task = task?;
+            let wakeups = field(&fs::read_to_string(task.path().join("status"))?, "voluntary_ctxt_switches:");
+            let schedstat = fs::read_to_string(task.path().join("schedstat"))?;
+            let nanoseconds = schedstat.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0.0);
+            threads.insert(task.file_name(), [wakeups, nanoseconds]);
         }
-        Ok(Self { resident: field(&status, "VmRSS:"), wakeups, seconds: nanoseconds / 1e9 })
+        Ok(Self { resident, threads })
+    }
+
+    /// Wake-ups, and seconds of processor time, since `before`. A thread that ended meanwhile takes its own along.
+    fn since(&self, before: &Self) -> (f64, f64) {
+        let sum = |at: usize| -> f64 {
+            let old = |thread| before.threads.get(thread).map_or(0.0, |used| used[at]);
+            self.threads.iter().map(|(thread, used)| used[at] - old(thread)).sum()
+        };
+        (sum(0), sum(1) / 1e9)
     }
 }
 
