@@ -60,11 +60,14 @@ impl Engine {
         }
     }
 
-    /// Whether a mac is under an epoch that this device holds and would write under: one that was sealed to a device
-    /// that is out by now proves nothing.
+    /// Whether a mac is under an epoch that this device holds. It opens the door to one look at what the newcomer brings, no
+    /// more; so one that was sealed to a device that is out by now will do: the newcomer cannot know what this device
+    /// has heard, and may be the only one left to bring a fit one.
     fn is_given_keys(&self, newcomer: DeviceId, exporter: &Secret, introduction: &Introduction) -> bool {
         let fit = |epoch: EpochId| self.roster.evaluation().epoch(epoch).is_some_and(|epoch| epoch.fit);
-        let known = introduction.macs.iter().find(|(epoch, _)| fit(*epoch) && self.keyring.secret(*epoch).is_some());
+        let held = || introduction.macs.iter().filter(|(epoch, _)| self.keyring.secret(*epoch).is_some());
+        // One is checked, whatever number of them was sent.
+        let known = held().find(|(epoch, _)| fit(*epoch)).or_else(|| held().next());
         known.is_some_and(|(epoch, mac)| {
             let expected = self.keyring.introduction(*epoch, exporter, newcomer, self.device());
             expected.is_some_and(|expected| same(&expected, mac))

@@ -101,7 +101,7 @@ impl Story {
 
     /// Two devices meet, talk until neither has anything to say, and part.
     fn meet(&mut self, (a, b): Pair) {
-        for (dialler, other) in [(a, b), (b, a), (a, b)] {
+        for (dialler, other) in [(a, b), (b, a), (a, b), (b, a)] {
             self.lab.connect(dialler, other);
             if self.lab.engine(a).conn_of(self.lab.id(b)).is_some() {
                 break;
@@ -295,8 +295,8 @@ fn a_new_device_helps_to_tell_those_that_never_heard_of_it() {
     story.all_meet(&[0, 1, 2, 3, 4]).in_orders(30);
 }
 
-/// The revoker linked a new device, told nobody else, and is never seen again. One device hears of both from the new one, and
-/// that is enough for the others.
+/// The revoker linked a new device, told nobody else, and is never seen again. The others may hear of the revocation from
+/// one another before the new one introduces itself, and then they hold no key of it that is fit.
 #[test]
 fn a_new_device_alone_carries_a_revocation() {
     let mut story = Story::begin(104);
@@ -307,8 +307,6 @@ fn a_new_device_alone_carries_a_revocation() {
     for at in [1, 2, 4] {
         story.write(at);
     }
-    (0..5).for_each(|at| story.lab.unplug(at));
-    story.meet((4, 1));
     story.all_meet(&[1, 2, 3, 4]).in_orders(40);
 }
 
