@@ -5,7 +5,7 @@
 mod lab;
 
 use kinlink_proto::wire::challenge::Challenge;
-use kinlink_tests::harness::{Host, Lan, Linking, Plan, link};
+use kinlink_tests::harness::{Host, Lan, Linking, Plan, eventually, link};
 
 /// Whether these tests can run here.
 fn possible() -> bool {
@@ -118,4 +118,34 @@ fn a_device_that_was_away_over_a_revocation_is_found() {
     carl.start();
     carl.reads(&session, "k", "w");
     assert_eq!(carl.device("bert")["status"], "revoked");
+}
+
+/// Carl was linked after the revocation; whoever else could tell bert is gone, and bert is at an address that carl was
+/// never told.
+#[test]
+fn a_revoked_device_that_was_away_is_told_by_one_that_it_never_heard_of() {
+    if !possible() {
+        return;
+    }
+    let lan = Lan::new(3);
+    let (anna, bert, carl) = (lan.host(0, "anna"), lan.host(1, "bert"), lan.host(2, "carl"));
+    link(&anna, &bert);
+    let session = anna.session("org.example.Notes", "Away");
+    anna.put(&session, "k", "v");
+    bert.reads(&session, "k", "v");
+    bert.stop();
+    anna.ok(&["revoke", "bert", "--yes", "--reason", "left on a train"]);
+    lan.readdress(1);
+    link(&anna, &carl);
+    carl.reads(&session, "k", "v");
+    anna.stop();
+    bert.start();
+    eventually("bert knows", || (bert.ok(&["status"])["state"] == "revoked").then_some(()));
+    let told = bert.ok(&["status"]);
+    assert_eq!((&told["revoked"]["by"], &told["revoked"]["reason"]), (&"anna".into(), &"left on a train".into()));
+    assert_eq!(bert.fails(&["session", "get", &session, "k"], 8).name, "Revoked");
+    // It was told no more than that.
+    assert_eq!(bert.linked(), ["anna"]);
+    assert_eq!(carl.device("bert")["status"], "revoked");
+    assert_eq!(carl.device("bert")["online"], false);
 }

@@ -40,6 +40,26 @@ fn a_new_device_meets_one_that_has_not_heard_of_it() {
     carl.reads(&session, "k", "from bert");
 }
 
+/// Across networks nobody hears a device announce itself: the user says where it is.
+#[test]
+fn a_revoked_device_is_told_where_the_user_says_that_it_is() {
+    let (anna, bert, carl) = (Host::new("anna"), Host::new("bert"), Host::new("carl"));
+    link(&anna, &bert);
+    bert.meets("anna");
+    let at = place(&bert);
+    bert.stop();
+    anna.ok(&["revoke", "bert", "--yes", "--reason", "left on a train"]);
+    link(&anna, &carl);
+    anna.stop();
+    bert.start();
+    carl.ok(&["address", "add", "bert", &at]);
+    eventually("bert knows", || (bert.ok(&["status"])["state"] == "revoked").then_some(()));
+    assert_eq!(bert.ok(&["status"])["revoked"]["reason"], "left on a train");
+    // There is nothing more to say to it.
+    let again = carl.says(&["address", "add", "bert", "192.0.2.1:4000"]);
+    assert!(again.err.contains("bert is out"), "{again:?}");
+}
+
 /// How far a revocation has got is known through a third device as well.
 #[test]
 fn that_a_revocation_was_applied_is_known_through_a_third() {

@@ -214,7 +214,7 @@ impl Engine {
         if conn.stranger.is_some() {
             return Ok(());
         }
-        if code == Some(CloseCode::UnknownDevice) && conn.dialled && !conn.ready {
+        if is_refused(&conn, code) {
             self.refused_as_unknown(conn.peer);
         }
         if conn.ready || !conn.closing {
@@ -236,9 +236,10 @@ impl Engine {
     fn count_failure(&mut self, now: Mono, conn: &Conn, code: Option<CloseCode>) {
         let peer = self.peers.entry(conn.peer).or_default();
         let steady = conn.ready && now >= conn.since.after(limits::STEADY);
+        let cut = !conn.closing && !matches!(code, Some(CloseCode::Duplicate | CloseCode::ShuttingDown));
         if steady {
             peer.failures = 0;
-        } else if !conn.closing && !matches!(code, Some(CloseCode::Duplicate | CloseCode::ShuttingDown)) {
+        } else if cut || is_refused(conn, code) {
             peer.failures = peer.failures.saturating_add(1);
         }
     }
@@ -396,4 +397,9 @@ impl Engine {
             self.close(id, if stranger { CloseCode::UnknownDevice } else { CloseCode::Protocol }, Duration::ZERO);
         }
     }
+}
+
+/// Whether a device that was dialled does not know this one. It may not have read what it was handed by then.
+fn is_refused(conn: &Conn, code: Option<CloseCode>) -> bool {
+    code == Some(CloseCode::UnknownDevice) && conn.dialled && !conn.ready
 }

@@ -30,16 +30,29 @@ impl Engine {
         let me = self.device();
         let wanted = self.roster.evaluation().devices.values().filter(|device| match device.status {
             Status::Linked => true,
-            Status::Revoked => !self.local.out && self.is_sought(device.id),
+            Status::Revoked => self.is_sought(device.id),
             _ => false,
         });
         wanted.map(|device| device.id).filter(|id| *id != me).collect()
     }
 
-    /// Whether to look for a revoked device, which may not know where this one is. One that is gone for good is given
-    /// up for this run.
+    /// Whether to look for a revoked device, which may know neither where this one is nor who it is. One that is gone for
+    /// good is given up, until it is heard or the user says where it is, or for this run.
     fn is_sought(&self, device: DeviceId) -> bool {
-        self.peers.get(&device).is_some_and(|peer| !peer.told && peer.failures < limits::SEEK_REVOKED)
+        let given_up = self.peers.get(&device).is_some_and(|peer| peer.failures >= limits::SEEK_REVOKED);
+        self.is_untold(device) && !given_up
+    }
+
+    /// Whether a device is out, and was not told so by this one.
+    pub(super) fn is_untold(&self, device: DeviceId) -> bool {
+        let revoked = self.roster.evaluation().device(device).is_some_and(|device| device.status == Status::Revoked);
+        revoked && !self.local.out && !self.peers.get(&device).is_some_and(|peer| peer.told)
+    }
+
+    /// Looks once more for a revoked device that announced itself, though it was given up.
+    pub(super) fn seek_again(&mut self, device: DeviceId) {
+        let peer = self.peers.entry(device).or_default();
+        peer.failures = peer.failures.min(limits::SEEK_REVOKED - 1);
     }
 
     /// A device that was dialled does not know this one: it is dialled again, at once the first time, to be told.

@@ -51,18 +51,25 @@ impl Engine {
     }
 
     /// A device announced itself: it is dialled there at once. Who repeats what was said before has to wait, as a
-    /// recorded announcement can be repeated by anybody.
+    /// recorded announcement can be repeated by anybody; and so has a revoked one whatever it says, as it may say
+    /// something else each time for no good purpose.
     pub(super) fn heard(&mut self, now: Mono, device: DeviceId, mut addresses: Vec<Address>) {
-        if !self.wanted_peers().contains(&device) {
+        let revoked = self.is_untold(device);
+        if !revoked && !self.wanted_peers().contains(&device) {
             return;
         }
         addresses.truncate(limits::ADDRESSES);
         let heard = &mut self.peers.entry(device).or_default().heard;
         let recent = heard.at.is_some_and(|at| at.after(limits::SIGHTING_AGAIN) > now);
-        if recent && heard.addresses == addresses {
+        if recent && (revoked || heard.addresses == addresses) {
+            // A dial that comes of itself goes where it was heard last.
+            heard.addresses = addresses;
             return;
         }
         *heard = super::peers::Heard { addresses, at: Some(now) };
+        if revoked {
+            self.seek_again(device);
+        }
         self.changed.view = true;
         self.dial_at_once(now, device);
     }

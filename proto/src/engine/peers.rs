@@ -192,7 +192,7 @@ impl Engine {
 
     /// The user says where a device is; it is dialled there at once.
     pub(super) fn give_address(&mut self, cx: &mut Cx<'_>, device: DeviceId, address: HostPort) -> Result<Reply, Fail> {
-        self.may_be_reached(device)?;
+        self.may_be_dialled(device)?;
         let peer = self.peers.entry(device).or_default();
         if peer.given.contains(&address) {
             return Ok(Reply::Done);
@@ -244,10 +244,16 @@ impl Engine {
             None => refuse(ErrorKind::NotFound, "there is no such device in this account"),
             Some(_) if self.local.out => refuse(ErrorKind::Revoked, "this device was put out; it talks to nobody"),
             Some(Status::Linked) => Ok(()),
-            Some(_) => {
-                refuse(ErrorKind::Refused, format!("{} is out; there is nothing to reach", self.name_of(device)))
-            }
+            Some(_) => refuse(
+                ErrorKind::Refused,
+                format!("{} is out, and there is nothing to say to it", self.name_of(device)),
+            ),
         }
+    }
+
+    /// As [`Self::may_be_reached`], and a revoked one that was not told yet.
+    fn may_be_dialled(&self, device: DeviceId) -> Result<(), Fail> {
+        if self.is_untold(device) { Ok(()) } else { self.may_be_reached(device) }
     }
 
     pub(super) fn seen(&mut self, cx: &mut Cx<'_>, device: DeviceId, wall: Wall) -> Result<(), StoreError> {

@@ -275,6 +275,8 @@ fn an_address_is_given_for_whoever_is_linked() {
     assert_eq!(of(&mut lab, DeviceId([9; 32])), ErrorKind::NotFound);
     assert!(lab.revoke(0, 2).is_ok());
     let out = lab.id(2);
+    assert_eq!(lab.give(1, 2, "192.0.2.98:1"), Ok(Reply::Done), "it has to be told");
+    lab.connect(1, 2);
     assert_eq!(of(&mut lab, out), ErrorKind::Refused);
 }
 

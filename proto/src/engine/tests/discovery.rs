@@ -142,3 +142,83 @@ fn of_many_addresses_that_are_announced_a_few_are_dialled() {
     let announced = dials[0].1.iter().filter(|address| address.to_string().starts_with("203.0.113."));
     assert_eq!(announced.count(), limits::ADDRESSES);
 }
+
+/// Device 1 was revoked while it was away; 3 was linked after that, and never met it.
+fn untold(seed: u64) -> Lab {
+    let mut lab = Lab::account(seed, 3);
+    lab.unplug(1);
+    assert!(lab.revoke(0, 1).is_ok());
+    lab.add(3);
+    lab.link(0, 3);
+    lab.devices[3].dials.clear();
+    lab
+}
+
+impl Lab {
+    fn dial_failed(&mut self, at: usize, device: DeviceId) {
+        self.feed(at, Input::DialFailed { device, reason: String::new() });
+    }
+
+    /// Where `at` dials a device of itself, in an hour after it could not.
+    fn dials_within_an_hour(&mut self, at: usize, device: DeviceId) -> usize {
+        self.devices[at].dials.clear();
+        for _ in 0..60 {
+            self.pass(limits::REDIAL_MAX);
+            if self.devices[at].dials.last().is_some_and(|(dialled, _)| *dialled == device) {
+                self.dial_failed(at, device);
+            }
+        }
+        self.devices[at].dials.iter().filter(|(dialled, _)| *dialled == device).count()
+    }
+}
+
+#[test]
+fn a_revoked_device_is_dialled_where_it_announces_itself_also_by_one_that_never_met_it() {
+    let mut lab = untold(87);
+    let one = lab.id(1);
+    assert_eq!(lab.dials_within_an_hour(3, one), 0, "nothing is known of where it is");
+    let dials = lab.hear(3, one, &[NEAR]);
+    assert_eq!(dials.iter().map(|(device, _)| *device).collect::<Vec<_>>(), [one]);
+    lab.connect(3, 1);
+    assert_eq!(lab.status(1, 1), Some(Status::Revoked));
+    lab.unplug(1);
+    assert_eq!(lab.dials_within_an_hour(3, one), 0, "it was told");
+    assert_eq!(lab.hear(3, one, &[NEAR]).len(), 0);
+}
+
+/// Whoever holds an old epoch can announce whatever it likes.
+#[test]
+fn a_revoked_device_makes_others_dial_only_now_and_then() {
+    let mut lab = untold(88);
+    let one = lab.id(1);
+    while lab.hear(3, one, &[NEAR]).is_empty() {
+        lab.pass(limits::SIGHTING_AGAIN);
+    }
+    for n in 0..100 {
+        let elsewhere = format!("203.0.113.{n}:4000");
+        assert_eq!(lab.hear(3, one, &[&elsewhere]), [], "at most one dial at a time");
+    }
+    // It is given up after a while, and then there is one dial for each time that it is heard, and no more.
+    lab.dial_failed(3, one);
+    assert!(lab.dials_within_an_hour(3, one) > 1);
+    lab.dials_within_an_hour(3, one);
+    assert_eq!(lab.dials_within_an_hour(3, one), 0, "it is given up");
+    assert_eq!(lab.hear(3, one, &[NEAR]).len(), 1);
+    lab.dial_failed(3, one);
+    assert_eq!(lab.dials_within_an_hour(3, one), 0);
+}
+
+/// One that reads nothing and says that it knows nobody is not dialled for ever.
+#[test]
+fn a_revoked_device_that_will_not_be_told_is_given_up() {
+    let mut lab = untold(89);
+    let one = lab.id(1);
+    lab.hear(3, one, &[NEAR]);
+    for _ in 0..limits::SEEK_REVOKED {
+        let conn = lab.new_conn();
+        let address = Lab::address(1);
+        lab.feed(3, Input::Connected { conn, peer: one, dialled: true, address, exporter: EXPORTER });
+        lab.feed(3, Input::Disconnected { conn, code: Some(CloseCode::UnknownDevice) });
+    }
+    assert_eq!(lab.dials_within_an_hour(3, one), 0);
+}
