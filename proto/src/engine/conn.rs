@@ -35,6 +35,8 @@ pub(super) struct Conn {
     pub(super) introduced: bool,
     /// This device introduced itself to the peer.
     pub(super) introducing: bool,
+    /// The peer was handed its revocation behind that: nothing is read, and it is to close.
+    pub(super) handed: bool,
     /// This side's hello was sent.
     pub(super) greeted: bool,
     /// The peer's hello was taken.
@@ -89,6 +91,7 @@ impl Engine {
             stranger: None,
             introduced: false,
             introducing: false,
+            handed: false,
             greeted: false,
             ready: false,
             run: None,
@@ -118,7 +121,7 @@ impl Engine {
         self.dial_succeeded(peer);
         let introduced = dialled && self.introduces_to(peer) && self.introduce(cx, id, peer, &exporter);
         match standing {
-            _ if self.conns.get(&id).is_some_and(|conn| introduced && conn.closing) => {}
+            _ if self.conns.get(&id).is_some_and(|conn| introduced && conn.handed) => {}
             _ if self.local.out => self.say_why_out(id),
             Some(Status::Linked) => self.welcome(cx, id)?,
             Some(status) if is_out(status) => self.hand_over_revocation(id, peer),
@@ -214,7 +217,9 @@ impl Engine {
         if conn.stranger.is_some() {
             return Ok(());
         }
-        if is_refused(&conn, code) {
+        if conn.handed && matches!(code, Some(CloseCode::Done | CloseCode::Revoked)) {
+            self.told(conn.peer);
+        } else if is_refused(&conn, code) {
             self.refused_as_unknown(conn.peer);
         }
         if conn.ready || !conn.closing {
@@ -239,7 +244,7 @@ impl Engine {
         let cut = !conn.closing && !matches!(code, Some(CloseCode::Duplicate | CloseCode::ShuttingDown));
         if steady {
             peer.failures = 0;
-        } else if cut || is_refused(conn, code) {
+        } else if cut || conn.handed || is_refused(conn, code) {
             peer.failures = peer.failures.saturating_add(1);
         }
     }
@@ -249,7 +254,7 @@ impl Engine {
             return self.link_received(cx, id, frame);
         }
         // Nothing that a peer sends counts once its connection is being closed.
-        if self.conns.get(&id).is_none_or(|conn| conn.closing) {
+        if self.conns.get(&id).is_none_or(|conn| conn.closing || conn.handed) {
             return Ok(());
         }
         let stranger = self.conns.get(&id).is_some_and(|conn| conn.stranger.is_some());

@@ -122,11 +122,10 @@ impl Engine {
             self.outputs.push_back(Output::Send { conn: id, frame: message.to_frame() });
         }
         if let Some(conn) = self.conns.get_mut(&id) {
-            conn.introducing = !out;
-        }
-        if out {
-            self.close(id, CloseCode::Revoked, limits::REVOKED_WAIT);
-            self.told(peer);
+            conn.introducing = true;
+            // The peer closes once it has taken it in: it may read the second frame only after having looked at the
+            // first, and what it has not read by then a close would cost.
+            conn.handed = out;
         }
         true
     }
