@@ -198,7 +198,8 @@ fn advice(error: Error) -> (Exit, &'static str, &'static str) {
         }
         Error::Ambiguous => (Exit::NotFound, "The name fits several.", "Use the id."),
         Error::Refused => (Exit::Refused, "It was refused.", ""),
-        Error::NotAllowed => (Exit::Refused, "This program may not do that.", "Run kinctl outside of a sandbox."),
+        // What to do depends on why it may not, which the daemon says.
+        Error::NotAllowed => (Exit::Refused, "This program may not do that.", ""),
         Error::Expired => (
             Exit::Pairing,
             "The challenge has expired.",
