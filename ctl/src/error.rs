@@ -384,8 +384,9 @@ mod tests {
             let report = of(*error);
             assert!(report.message.ends_with('.'), "{error}: {}", report.message);
             assert_eq!(report.name, Some(error.name()));
-            // Refused comes with the daemon's reason, which is all there is to say.
-            assert!(report.hint.ends_with('.') || *error == Error::Refused, "{error}: {}", report.hint);
+            // These come with the daemon's reason, which is all there is to say.
+            let told = matches!(error, Error::Refused | Error::NotAllowed);
+            assert!(told || report.hint.ends_with('.'), "{error}: {}", report.hint);
         }
     }
 
