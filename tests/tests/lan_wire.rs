@@ -77,6 +77,10 @@ fn story(dir: &Path) -> Story {
     bert.ok(&["rename", NAMES[0], name]);
     carl.meets(name);
     anna.ok(&["ping", NAMES[1]]);
+    eventually("anna has a report of bert's", || {
+        let known = anna.ok(&["address", "list", NAMES[1]]);
+        known.as_array().unwrap().iter().any(|known| known["from"] == "reported").then_some(())
+    });
     // What carl wrote meanwhile, bert has to ask anna for.
     bert.stop();
     carl.put(&session, key, "meanwhile");
