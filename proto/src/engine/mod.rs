@@ -19,6 +19,7 @@ mod account;
 mod age;
 mod alive;
 mod complete;
+mod confirm;
 mod conn;
 mod devices;
 mod dialling;

@@ -1,4 +1,4 @@
-//! The side that shows a challenge, and the strangers on the linking socket.
+//! The side that shows a challenge, from its opening to its end.
 
 use std::time::Duration;
 
@@ -9,13 +9,12 @@ use super::refusals::pairing_error;
 use super::view::{Direction, PairingState, PairingView};
 use super::{Cx, Engine, Fail, refuse};
 use crate::discovery::Key;
-use crate::id::{ChallengeId, DeviceId};
+use crate::id::DeviceId;
 use crate::limits;
-use crate::link::message::{Claim, Linked};
-use crate::link::{ClaimVerdict, Claimant, Confirm, Message, OfferParams, Peer, Shower, ShowerStage};
+use crate::link::{Shower, ShowerStage};
 use crate::names::clean;
-use crate::roster::statement::{Action, Link, Statement};
-use crate::roster::{Custody, Role, Status};
+use crate::roster::statement::{Action, Statement};
+use crate::roster::{Custody, Role};
 use crate::session::account_session;
 use crate::session::content::Space;
 use crate::time::{Mono, Wall};
@@ -33,7 +32,7 @@ pub(super) struct Show {
     pub(super) genesis: Option<Statement>,
     expires: Wall,
     /// The device that was linked.
-    linked: Option<DeviceId>,
+    pub(super) linked: Option<DeviceId>,
     /// When the linking socket closes, once the challenge is used up.
     lingers: Option<Mono>,
 }
@@ -107,7 +106,7 @@ impl Engine {
         self.may_link()
     }
 
-    fn may_link(&self) -> Result<(), Fail> {
+    pub(super) fn may_link(&self) -> Result<(), Fail> {
         let evaluation = self.roster.evaluation();
         if self.account().is_some() && evaluation.role(self.device()) != Some(Role::Owner) {
             return refuse(ErrorKind::NotOwner, "only an owner links devices; this one is not an owner");
@@ -134,219 +133,6 @@ impl Engine {
         PairingId(self.pairings)
     }
 
-    pub(super) fn joiner_said(&mut self, cx: &mut Cx<'_>, conn: ConnId, message: Message) -> Result<(), Fail> {
-        let Some(show) = self.show.as_mut() else { return Err(Fail::Peer(CloseCode::PairingClosed)) };
-        match message {
-            Message::Claim(claim) => return self.claimed(cx, conn, &claim),
-            Message::Accept(accept) => {
-                show.shower.accept(conn, *accept).map_err(Fail::Peer)?;
-            }
-            Message::Recommit(recommit) => {
-                let frame = show.shower.recommit(conn, recommit, cx.entropy).map_err(Fail::Peer)?;
-                self.outputs.push_back(Output::Send { conn, frame });
-            }
-            Message::Open(nonce) => show.shower.opened(conn, nonce).map_err(Fail::Peer)?,
-            Message::Done => self.close_link(conn, CloseCode::Done),
-            Message::Cancel => self.joiner_stopped(cx, conn, CloseCode::Cancelled),
-            Message::Refused(code) => self.joiner_stopped(cx, conn, code),
-            _ => return Err(Fail::Peer(CloseCode::Protocol)),
-        }
-        self.tell_show();
-        Ok(())
-    }
-
-    fn claimed(&mut self, cx: &mut Cx<'_>, conn: ConnId, claim: &Claim) -> Result<(), Fail> {
-        let (Some(show), Some(link)) = (self.show.as_mut(), self.links.get_mut(&conn)) else { return Ok(()) };
-        link.claim_by = None;
-        let joiner = link.peer;
-        let claimant = Claimant { conn, joiner, source: &link.address, exporter: &link.exporter };
-        let verdict = show.shower.claim(cx.now.mono, claimant, claim);
-        match verdict {
-            ClaimVerdict::SecondClaimant { first: Some(first) } => self.refuse_link(first, CloseCode::SecondClaimant),
-            ClaimVerdict::Reclaimed { superseded: Some(old) } => self.close_link(old, CloseCode::Duplicate),
-            _ => {}
-        }
-        if let Some(code) = verdict.refusal() {
-            self.refuse_link(conn, code);
-            self.end_show(cx.now.mono);
-            return Ok(());
-        }
-        if let Some(code) = self.barred(joiner) {
-            self.stop_show(cx.now.mono, code);
-            self.refuse_link(conn, code);
-            return Ok(());
-        }
-        self.make_offer(cx, conn)
-    }
-
-    /// Why the roster does not let a device be linked.
-    fn barred(&self, joiner: DeviceId) -> Option<CloseCode> {
-        match self.roster.evaluation().device(joiner).map(|device| device.status) {
-            Some(Status::Linked) => Some(CloseCode::AlreadyLinked),
-            Some(Status::Revoked | Status::Left | Status::Suspended) => Some(CloseCode::RevokedKey),
-            Some(Status::Unconfirmed) | None => match self.may_link() {
-                Ok(()) => None,
-                Err(Fail::Refused(error)) if error.kind == ErrorKind::TooManyDevices => Some(CloseCode::TooManyDevices),
-                Err(_) => Some(CloseCode::NotOwner),
-            },
-        }
-    }
-
-    fn make_offer(&mut self, cx: &mut Cx<'_>, conn: ConnId) -> Result<(), Fail> {
-        let genesis = self.show.as_ref().and_then(|show| show.genesis.clone());
-        let (account, label, statements) = match &genesis {
-            Some(genesis) => (genesis.id.into(), genesis_label(genesis), vec![genesis.bytes.clone()]),
-            None => match self.account() {
-                Some(account) => (account, self.label(), self.roster_bytes()),
-                None => return Err(Fail::Peer(CloseCode::Internal)),
-            },
-        };
-        let params = OfferParams {
-            account,
-            label,
-            name: self.own_name(),
-            platform: self.config.platform.clone(),
-            lease: 0,
-            statements,
-            addresses: self.addresses.clone(),
-        };
-        let Some(show) = self.show.as_mut() else { return Ok(()) };
-        let frame = show.shower.offer(params, &self.config.identity, cx.entropy).map_err(Fail::Peer)?;
-        self.outputs.push_back(Output::Send { conn, frame });
-        self.tell_show();
-        Ok(())
-    }
-
-    /// Every statement that counts, parents first.
-    fn roster_bytes(&self) -> Vec<Vec<u8>> {
-        self.roster.missing(&[]).into_iter().map(|statement| statement.bytes.clone()).collect()
-    }
-
-    /// The new device's user took it back, or that device cannot go on. It is told how it stands: cancelled for good, or linked already.
-    fn joiner_stopped(&mut self, cx: &mut Cx<'_>, conn: ConnId, code: CloseCode) {
-        let Some(show) = self.show.as_mut() else { return };
-        if show.shower.refused(conn, code) {
-            self.end_show(cx.now.mono);
-            self.refuse_link(conn, code);
-        } else {
-            self.close_link(conn, CloseCode::Done);
-        }
-    }
-
-    pub(super) fn claimant_gone(&mut self, conn: ConnId) {
-        if let Some(show) = self.show.as_mut() {
-            show.shower.disconnected(conn);
-            self.tell_show();
-        }
-    }
-
-    pub(super) fn confirm_code(
-        &mut self,
-        cx: &mut Cx<'_>,
-        caller: CallerId,
-        pairing: PairingId,
-        code: &str,
-    ) -> Result<Reply, Fail> {
-        let show = self.show.as_mut().filter(|show| show.id == pairing && show.owner == caller);
-        let Some(show) = show else { return refuse(ErrorKind::NotFound, "there is no such pairing") };
-        let conn = show.shower.connection();
-        match show.shower.confirm(cx.now.mono, code) {
-            Confirm::Right { peer, challenge } => {
-                let result = self.link(cx, conn, &peer, challenge);
-                if result.is_err() {
-                    self.stop_show(cx.now.mono, CloseCode::Internal);
-                }
-                result
-            }
-            Confirm::Wrong { tries_left, frame } => {
-                if let Some(conn) = conn.filter(|conn| self.links.contains_key(conn)) {
-                    self.outputs.push_back(Output::Send { conn, frame });
-                }
-                self.tell_show();
-                let tries = if tries_left == 1 { "one try is left" } else { "two tries are left" };
-                refuse(
-                    ErrorKind::WrongCode,
-                    format!("that is not the code that the new device shows; it shows a new one now, {tries}"),
-                )
-            }
-            Confirm::TooMany(code) => {
-                self.stop_show(cx.now.mono, code);
-                refuse(ErrorKind::TooManyTries, "the code was wrong three times; nothing was linked")
-            }
-            Confirm::Malformed => {
-                refuse(ErrorKind::InvalidArgument, "the code has six digits; this was not counted as a try")
-            }
-            Confirm::NotReady => {
-                refuse(ErrorKind::PairingClosed, "there is no code to type yet; wait until the new device shows one")
-            }
-            Confirm::Ended(code) => {
-                self.end_show(cx.now.mono);
-                Err(pairing_error(code).into())
-            }
-        }
-    }
-
-    /// The commit point: `link`, with everything that the new device needs, in this one transaction.
-    fn link(
-        &mut self,
-        cx: &mut Cx<'_>,
-        conn: Option<ConnId>,
-        peer: &Peer,
-        challenge: ChallengeId,
-    ) -> Result<Reply, Fail> {
-        if let Some(code) = self.barred(peer.device) {
-            self.stop_show(cx.now.mono, code);
-            return Err(pairing_error(code).into());
-        }
-        let genesis = self.show.as_mut().and_then(|show| show.genesis.take());
-        if let (Some(genesis), None) = (&genesis, self.account()) {
-            self.adopt_genesis(cx, genesis)?;
-        }
-        self.write_epoch(cx)?;
-        let action = self.link_action(peer, challenge);
-        self.state(cx, action)?;
-        self.note_linked(cx, peer.device)?;
-        let sealed = self.seal_for(cx, peer.device);
-        let (epochs, histories) =
-            sealed.map_or((Vec::new(), Vec::new()), |(epoch, history)| (vec![epoch], vec![history]));
-        if let Some(conn) = conn.filter(|conn| self.links.contains_key(conn)) {
-            let linked = Linked {
-                statements: self.roster_bytes(),
-                epochs,
-                histories,
-                reports: self.reports_to_link(),
-                addresses: self.addresses.clone(),
-                ..Linked::default()
-            };
-            self.send_link(conn, &Message::Linked(Box::new(linked)));
-        }
-        if let Some(show) = self.show.as_mut() {
-            show.linked = Some(peer.device);
-        }
-        self.end_show(cx.now.mono);
-        Ok(Reply::Done)
-    }
-
-    fn link_action(&self, peer: &Peer, challenge: ChallengeId) -> Action {
-        let show = self.show.as_ref();
-        let terms = show.map(|show| &show.shower.challenge().terms);
-        let origin = show.and_then(|show| show.shower.state().source);
-        Action::Link(Box::new(Link {
-            device: peer.device,
-            hpke: peer.hpke.clone(),
-            role: terms.map_or(Role::Member, |terms| terms.role),
-            custody: terms.map_or(Custody::Personal, |terms| terms.custody),
-            holder: String::new(),
-            lease: 0,
-            name: peer.name.clone(),
-            platform: peer.platform.clone(),
-            origin: origin.unwrap_or_else(Address::none),
-            replaces: peer.replaces.unwrap_or(DeviceId::NONE),
-            challenge,
-            consent: peer.consent,
-        }))
-    }
-
     /// Ends the attempt for a reason of this side, and tells the claimant.
     pub(super) fn stop_show(&mut self, now: Mono, code: CloseCode) {
         let Some(show) = self.show.as_mut() else { return };
@@ -359,7 +145,7 @@ impl Engine {
     }
 
     /// If the challenge is used up: tells its owner, and lets the linking socket linger.
-    fn end_show(&mut self, now: Mono) {
+    pub(super) fn end_show(&mut self, now: Mono) {
         let Some(show) = self.show.as_mut() else { return };
         if show.shower.spent().is_some() && show.lingers.is_none() {
             show.lingers = Some(now.after(limits::CHALLENGE_LINGER));
@@ -424,7 +210,7 @@ impl Engine {
         Ok(Reply::Done)
     }
 
-    fn tell_show(&mut self) {
+    pub(super) fn tell_show(&mut self) {
         if let Some(show) = &self.show {
             let event = Event::Pairing { pairing: show.id, owner: show.owner, view: self.show_view(show) };
             self.emit(event);
@@ -454,13 +240,6 @@ impl Engine {
     }
 }
 
-fn genesis_label(genesis: &Statement) -> String {
-    match &genesis.action {
-        Action::Genesis(genesis) => clean(&genesis.label),
-        _ => String::new(),
-    }
-}
-
 fn pairing_state(stage: ShowerStage) -> PairingState {
     match stage {
         ShowerStage::Waiting => PairingState::Waiting,
@@ -469,5 +248,12 @@ fn pairing_state(stage: ShowerStage) -> PairingState {
         ShowerStage::Code => PairingState::Code,
         ShowerStage::Ended(CloseCode::Cancelled | CloseCode::Declined) => PairingState::Cancelled,
         ShowerStage::Ended(_) => PairingState::Failed,
+    }
+}
+
+pub(super) fn genesis_label(genesis: &Statement) -> String {
+    match &genesis.action {
+        Action::Genesis(genesis) => clean(&genesis.label),
+        _ => String::new(),
     }
 }

@@ -9,6 +9,7 @@ mod components;
 pub mod epoch;
 pub mod evaluate;
 mod graph;
+mod intake;
 pub mod keyring;
 pub mod statement;
 #[cfg(test)]
