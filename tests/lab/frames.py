@@ -23,6 +23,8 @@ FRAMES = {
     0x8207: "Have", 0x8208: "Revoked", 0x820A: "Refused", 0x820B: "Introduction", 0x820C: "Ping", 0x820D: "Pong",
     0x8210: "TransferHeader", 0x8211: "Segment",
 }  # fmt: skip
+# Linking: which frame another one follows. Each side waits for the other, so there is one order.
+AFTER = {0x8102: 0x8101, 0x8103: 0x8102, 0x8104: 0x8103, 0x8105: 0x8104, 0x8106: 0x8105, 0x8107: 0x8106}
 # The codes of section 11.
 CODES = {*range(9), *range(16, 31)}
 
@@ -195,15 +197,13 @@ class Linking:
     def check(self, said):
         of = {sender: [(kind, body) for by, kind, body in said if by == sender] for sender in (CLIENT, SERVER)}
         allowed = {CLIENT: {0x8101, 0x8103, 0x8105, 0x8107, 0x8109}, SERVER: {0x8102, 0x8104, 0x8106, 0x8108}}
-        # Each waits for the other, so there is one order: Claim, Offer, Accept, and so on.
-        first = {0x8102: 0x8101, 0x8103: 0x8102, 0x8105: 0x8104, 0x8106: 0x8105, 0x8107: 0x8106}
         for sender, list_ in of.items():
             for kind, body in list_:
                 assert kind in allowed[sender] | {0x810A, 0x810B}, f"{kind:#x} from the {sender}"
         bodies = {}
         for kind, body in self.ordered(of):
             self.checker.count(kind)
-            assert kind not in first or first[kind] in bodies, f"{kind:#x} out of order"
+            assert kind not in AFTER or AFTER[kind] in bodies, f"{kind:#x} out of order"
             bodies[kind] = body
             reader = Reader(body)
             getattr(self, f"on_{kind:04x}", self.empty)(reader)
@@ -212,13 +212,12 @@ class Linking:
 
     def ordered(self, of):
         """Both sides' frames in the order in which one must follow the other."""
-        before = {0x8102: 0x8101, 0x8103: 0x8102, 0x8104: 0x8103, 0x8105: 0x8104, 0x8106: 0x8105, 0x8107: 0x8106}
         queues = {sender: list(list_) for sender, list_ in of.items()}
         last = None
         while any(queues.values()):
             ready = [
                 sender for sender in (CLIENT, SERVER)
-                if queues[sender] and before.get(queues[sender][0][0], last) == last
+                if queues[sender] and AFTER.get(queues[sender][0][0], last) == last
             ]  # fmt: skip
             # After a code was opened, the shower judges it; nothing of the joiner is waited for.
             ready += [SERVER] if queues[SERVER] and last == 0x8107 and queues[SERVER][0][0] == 0x8104 else []

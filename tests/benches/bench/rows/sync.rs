@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use kinlink_tests::harness::{Linking, link};
+use kinlink_tests::harness::{Host, Linking, link};
 
 use super::{LOOK, host};
 use crate::client::{Client, key};
@@ -47,7 +47,7 @@ async fn to_a_fresh_device(entries: u64, size: usize) -> anyhow::Result<f64> {
 }
 
 /// Two linked devices.
-pub(super) fn pair() -> (kinlink_tests::harness::Host, kinlink_tests::harness::Host) {
+pub(super) fn pair() -> (Host, Host) {
     let (a, b) = (host("a"), host("b"));
     link(&a, &b);
     (a, b)
