@@ -135,7 +135,7 @@ async fn follow(out: &Output, bus: &Bus, attempt: &mut Attempt, args: &Args) -> 
             "linked" => return Ok(pairing),
             "dialling" if !dialling => {
                 dialling = true;
-                out.note(format!("Looking for the device with the fingerprint {} …", pairing.peer_fingerprint))?;
+                out.note(format!("Looking for the device {} …", pairing.peer_fingerprint))?;
             }
             "offered" if !accepted => {
                 accepted = true;
@@ -186,7 +186,8 @@ fn describe(out: &Output, pairing: &Pairing) -> Result<(), Failure> {
     } else {
         format!("the account {}", out.name(&pairing.label))
     };
-    out.line(format!("This device would join {label} as {} ({}). It is offered by:", pairing.role, pairing.custody))?;
+    out.line(format!("This device would join {label} as {} ({}).", pairing.role, pairing.custody))?;
+    out.line("It is offered by:")?;
     describe_peer(out, pairing).iter().try_for_each(|line| out.line(line))
 }
 
