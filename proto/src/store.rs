@@ -5,6 +5,8 @@
 //! the barrier: a revocation is on disk before a connection is cut. A transaction that was not committed never happened; the
 //! shell then drops the engine and loads it anew.
 
+use bytes::Bytes;
+
 /// Why the store did not answer. After any of these the transaction is lost and the engine is loaded anew.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("storage: {0}")]
@@ -81,6 +83,9 @@ impl Table {
     }
 }
 
+/// Rows that [`Read::each`] holds at once where it cannot show them in place: values may be of 1 MiB each.
+const PAGE: usize = 16;
+
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
 
@@ -97,7 +102,26 @@ pub trait Read {
     /// # Errors
     /// If the store cannot be read.
     fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError>;
+
+    /// Shows `each` every row with `from <= key < to`, ascending, until it fails.
+    ///
+    /// # Errors
+    /// If the store cannot be read, and whatever `each` returns.
+    fn each(&self, table: Table, from: &[u8], to: &[u8], each: &mut Each<'_>) -> Result<(), StoreError> {
+        let mut from = from.to_vec();
+        loop {
+            let rows = self.range(table, &from, to, PAGE)?;
+            rows.iter().try_for_each(|(key, value)| each(key, value))?;
+            match rows.last() {
+                Some((key, _)) if rows.len() == PAGE => from = [key, &[0][..]].concat(),
+                _ => return Ok(()),
+            }
+        }
+    }
 }
+
+/// What [`Read::each`] calls with a key and its value.
+pub type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError> + 'a;
 
 /// Writing, inside a transaction. Its own writes are seen by its reads.
 pub trait Store: Read {
@@ -106,6 +130,14 @@ pub trait Store: Read {
     /// # Errors
     /// If the store cannot be written.
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
+
+    /// Sets `key` to `value`, which may be a part of a larger buffer: a store that keeps it until the commit shares it.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn put_shared(&mut self, table: Table, key: &[u8], value: Bytes) -> Result<(), StoreError> {
+        self.put(table, key, &value)
+    }
 
     /// Removes `key`; it is no error if there is none.
     ///

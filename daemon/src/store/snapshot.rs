@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use kinlink_proto::store::{Read, Row, StoreError, Table};
+use kinlink_proto::store::{Each, Read, Row, StoreError, Table};
 use redb::{ReadOnlyTable, ReadTransaction, TableError};
 
 use super::{definition, error, slot};
@@ -61,6 +61,14 @@ impl Read for Snapshot {
 
     fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
         self.rows(table, from, to)?.take(limit).collect()
+    }
+
+    fn each(&self, table: Table, from: &[u8], to: &[u8], each: &mut Each<'_>) -> Result<(), StoreError> {
+        let Some(open) = self.table(table)?.filter(|_| from < to) else { return Ok(()) };
+        open.range::<&[u8]>(from..to).map_err(error)?.try_for_each(|row| {
+            let (key, value) = row.map_err(error)?;
+            each(key.value(), value.value())
+        })
     }
 }
 

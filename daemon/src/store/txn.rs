@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 
+use bytes::Bytes;
 use kinlink_proto::store::{Read, Row, Store, StoreError, Table};
 use redb::{Database, Durability, ReadableDatabase, TransactionError, WriteTransaction};
 
@@ -35,7 +36,7 @@ struct Changes {
     /// Whether all rows that were committed are gone.
     cleared: bool,
     /// New values; `None` where a row was deleted.
-    rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    rows: BTreeMap<Vec<u8>, Option<Bytes>>,
 }
 
 impl Changes {
@@ -110,7 +111,7 @@ fn apply(writer: &WriteTransaction, table: Table, changes: &Changes) -> Result<(
     let mut open = writer.open_table(definition).map_err(error)?;
     for (key, value) in &changes.rows {
         match value {
-            Some(value) => drop(open.insert(key.as_slice(), value.as_slice()).map_err(error)?),
+            Some(value) => drop(open.insert(key.as_slice(), &value[..]).map_err(error)?),
             None => drop(open.remove(key.as_slice()).map_err(error)?),
         }
     }
@@ -121,7 +122,7 @@ impl Read for Txn {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let changes = &self.changes[slot(table)];
         match changes.rows.get(key) {
-            Some(value) => Ok(value.clone()),
+            Some(value) => Ok(value.as_deref().map(<[u8]>::to_vec)),
             None if changes.cleared => Ok(None),
             None => self.base.get(table, key),
         }
@@ -141,7 +142,11 @@ impl Read for Txn {
 
 impl Store for Txn {
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.changes[slot(table)].rows.insert(key.to_vec(), Some(value.to_vec()));
+        self.put_shared(table, key, Bytes::copy_from_slice(value))
+    }
+
+    fn put_shared(&mut self, table: Table, key: &[u8], value: Bytes) -> Result<(), StoreError> {
+        self.changes[slot(table)].rows.insert(key.to_vec(), Some(value));
         Ok(())
     }
 
