@@ -165,6 +165,8 @@ impl Identity {
     /// `Sign(self, label, message)`.
     #[must_use]
     pub fn sign(&self, text: &str, message: &[u8]) -> [u8; 64] {
+        #[cfg(test)]
+        work::note(|work| &mut work.made);
         let mut bytes = label(text);
         bytes.extend_from_slice(message);
         self.signing.sign(&bytes).to_bytes()
@@ -208,6 +210,8 @@ impl std::fmt::Debug for Identity {
 /// Verifies `Sign(device, label, message)` strictly: no small-order keys, no malleable signatures.
 #[must_use]
 pub fn verify(device: &DeviceId, text: &str, message: &[u8], signature: &[u8; 64]) -> bool {
+    #[cfg(test)]
+    work::note(|work| &mut work.checked);
     let mut bytes = label(text);
     bytes.extend_from_slice(message);
     VerifyingKey::from_bytes(&device.0)
@@ -253,6 +257,36 @@ pub fn open(key: &Secret, aad: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>
     let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE>()?;
     let cipher = XChaCha20Poly1305::new(&Key::from(key.0));
     cipher.decrypt(&XNonce::from(*nonce), Payload { msg: ciphertext, aad }).ok().map(Zeroizing::new)
+}
+
+/// How many signatures this thread made and checked, for tests that count.
+#[cfg(test)]
+pub(crate) mod work {
+    use std::cell::Cell;
+
+    /// Numbers of signatures.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub(crate) struct Signatures {
+        /// Made.
+        pub(crate) made: usize,
+        /// Checked, whatever came of it.
+        pub(crate) checked: usize,
+    }
+
+    thread_local! {
+        static DONE: Cell<Signatures> = const { Cell::new(Signatures { made: 0, checked: 0 }) };
+    }
+
+    pub(super) fn note(which: impl Fn(&mut Signatures) -> &mut usize) {
+        let mut done = DONE.get();
+        *which(&mut done) += 1;
+        DONE.set(done);
+    }
+
+    /// Since the thread began.
+    pub(crate) fn done() -> Signatures {
+        DONE.get()
+    }
 }
 
 #[cfg(test)]

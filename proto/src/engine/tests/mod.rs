@@ -12,6 +12,7 @@ mod meetings;
 mod restored;
 mod revoked;
 mod showers;
+mod work;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -34,6 +35,7 @@ use crate::wire::Address;
 use crate::wire::challenge::Challenge;
 use crate::wire::frame::{CloseCode, Frame};
 use crate::wire::message::{Message, kind};
+use work::{Noting, Work};
 
 /// Whoever sits at a device.
 const USER: Caller = Caller { id: CallerId(1), kind: CallerKind::User };
@@ -64,7 +66,11 @@ struct Lab {
     now: Now,
     devices: Vec<Device>,
     wires: BTreeMap<(usize, ConnId), (usize, ConnId)>,
-    queue: VecDeque<(usize, Input)>,
+    /// What is on its way: to whom, over how many links it came, and what.
+    queue: VecDeque<(usize, u32, Input)>,
+    /// Over how many links came what is being taken.
+    hop: u32,
+    work: Work,
     conns: u64,
     /// The largest frame that anybody sent on a control stream.
     largest: usize,
@@ -81,6 +87,8 @@ impl Lab {
             devices: Vec::new(),
             wires: BTreeMap::new(),
             queue: VecDeque::new(),
+            hop: 0,
+            work: Work::default(),
             conns: 0,
             largest: 0,
             leaked: Vec::new(),
@@ -96,7 +104,7 @@ impl Lab {
             run: RunId([u8::try_from(index).unwrap(); 16]),
             name: format!("device {index}"),
             platform: "test".to_owned(),
-            devices: limits::DEVICES_DEFAULT,
+            devices: limits::DEVICES_MAX,
         };
         self.add_as(config, MemoryStore::new());
     }
@@ -133,17 +141,39 @@ impl Lab {
 
     /// One fact for one device, and everything that follows from it everywhere.
     fn feed(&mut self, device: usize, input: Input) {
-        self.queue.push_back((device, input));
-        while let Some((device, input)) = self.queue.pop_front() {
-            self.step(device, input);
-        }
+        self.post(device, input);
+        self.drain();
     }
 
-    fn step(&mut self, at: usize, input: Input) {
+    fn drain(&mut self) {
+        while let Some((device, hop, input)) = self.queue.pop_front() {
+            self.hop = hop;
+            self.step(device, vec![input]);
+        }
+        self.hop = 0;
+    }
+
+    /// A fact that is there at once.
+    fn post(&mut self, device: usize, input: Input) {
+        self.queue.push_back((device, self.hop, input));
+    }
+
+    /// A fact that comes over a link.
+    fn post_over_link(&mut self, device: usize, input: Input) {
+        self.queue.push_back((device, self.hop + 1, input));
+    }
+
+    /// One batch: decided, committed, and only then acted upon.
+    fn step(&mut self, at: usize, batch: Vec<Input>) {
         let device = &mut self.devices[at];
-        let mut cx = Cx { now: self.now, entropy: &mut self.rng, store: &mut device.store };
-        device.engine.handle(&mut cx, input).unwrap();
+        let mut store = Noting::new(&mut device.store);
+        let mut cx = Cx { now: self.now, entropy: &mut self.rng, store: &mut store };
+        let before = crate::key::work::done();
+        for input in batch {
+            device.engine.handle(&mut cx, input).unwrap();
+        }
         device.engine.settle(&mut cx).unwrap();
+        self.work.decided(at, before, store.wrote());
         let mut outputs = Vec::new();
         while let Some(output) = self.devices[at].engine.poll() {
             outputs.push(output);
@@ -155,7 +185,11 @@ impl Lab {
 
     fn carry_out(&mut self, at: usize, output: Output) {
         match output {
-            Output::Reply { result, .. } => self.devices[at].replies.push(result),
+            Output::Reply { result, .. } => {
+                self.work.answered(at);
+                self.devices[at].replies.push(result);
+            }
+            Output::Event(event) => self.work.told(at, &event, self.hop),
             Output::Send { conn, frame } => self.send(at, conn, frame),
             Output::SendJournal { conn, journal, from, upto } => {
                 self.note_leak(at, conn, "operations");
@@ -165,7 +199,8 @@ impl Lab {
                 let stream = self.conns;
                 while let Some(frame) = outgoing.frame(&store).unwrap() {
                     if let Some((to, conn)) = self.wires.get(&(at, conn)).copied() {
-                        self.queue.push_back((to, Input::Transfer { conn, stream, frame }));
+                        self.work.sent(at, to, &frame, self.hop + 1);
+                        self.post_over_link(to, Input::Transfer { conn, stream, frame });
                     } else {
                         self.devices[at].sent.push((conn, frame));
                     }
@@ -188,7 +223,10 @@ impl Lab {
             }
         }
         match self.wires.get(&(at, conn)).copied() {
-            Some((to, conn)) => self.queue.push_back((to, Input::Received { conn, frame })),
+            Some((to, conn)) => {
+                self.work.sent(at, to, &frame, self.hop + 1);
+                self.post_over_link(to, Input::Received { conn, frame });
+            }
             None => self.devices[at].sent.push((conn, frame)),
         }
     }
@@ -202,10 +240,11 @@ impl Lab {
 
     fn hang_up(&mut self, at: usize, conn: ConnId, code: CloseCode) {
         self.devices[at].closed.push((conn, code));
-        self.queue.push_back((at, Input::Disconnected { conn, code: None }));
+        self.post(at, Input::Disconnected { conn, code: None });
         if let Some((to, other)) = self.wires.remove(&(at, conn)) {
+            self.work.closed(at, to);
             self.wires.remove(&(to, other));
-            self.queue.push_back((to, Input::Disconnected { conn: other, code: Some(code) }));
+            self.post_over_link(to, Input::Disconnected { conn: other, code: Some(code) });
         }
     }
 
@@ -220,7 +259,7 @@ impl Lab {
         let device = &mut self.devices[at];
         let mut cx = Cx { now: self.now, entropy: &mut self.rng, store: &mut device.store };
         device.engine = Engine::load(device.config.clone(), &mut cx).unwrap();
-        self.queue.push_back((at, Input::Started));
+        self.post(at, Input::Started);
     }
 
     /// A user's order, and the answer.
@@ -244,7 +283,7 @@ impl Lab {
         let exporter = crate::key::random(&mut self.rng);
         let to_a = Input::Connected { conn: at_a, peer: id_b, dialled: true, address: Self::address(b), exporter };
         let to_b = Input::Connected { conn: at_b, peer: id_a, dialled: false, address: Self::address(a), exporter };
-        self.queue.push_back((a, to_a));
+        self.post(a, to_a);
         self.feed(b, to_b);
         (at_a, at_b)
     }
@@ -396,7 +435,7 @@ impl Lab {
         for (_, conn) in wires {
             if let Some((to, other)) = self.wires.remove(&(at, conn)) {
                 self.wires.remove(&(to, other));
-                self.queue.push_back((at, Input::Disconnected { conn, code: None }));
+                self.post(at, Input::Disconnected { conn, code: None });
                 self.feed(to, Input::Disconnected { conn: other, code: None });
             }
         }
