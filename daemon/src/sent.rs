@@ -1,6 +1,7 @@
 //! How many operations leave for a peer, said at debug level: whether sync sends what was missing, and nothing
 //! else, can then be seen from outside.
 
+use bytes::Bytes;
 use kinlink_proto::sync::transfer::{Item, Segment};
 use kinlink_proto::wire::Decode;
 use kinlink_proto::wire::frame::Frame;
@@ -15,7 +16,7 @@ pub(crate) fn note(conn: u64, frame: &Frame) {
     let operations = match frame.kind {
         kind::SEGMENT => content(&frame.body),
         kind::JOURNAL => match Message::from_frame(frame) {
-            Ok(Some(Message::Journal { segments, .. })) => segments.iter().map(|segment| content(segment)).sum(),
+            Ok(Some(Message::Journal { segments, .. })) => segments.iter().map(content).sum(),
             _ => 0,
         },
         _ => 0,
@@ -25,7 +26,7 @@ pub(crate) fn note(conn: u64, frame: &Frame) {
     }
 }
 
-fn content(segment: &[u8]) -> usize {
-    let Ok(segment) = Segment::from_bytes(segment) else { return 0 };
-    segment.items.iter().filter(|item| matches!(item, Item::Content { .. })).count()
+fn content(segment: &Bytes) -> usize {
+    let Ok(segment) = Segment::from_buffer(segment) else { return 0 };
+    segment.items.iter().filter(|item| matches!(item, Item::Content(_))).count()
 }

@@ -154,8 +154,12 @@ async fn stranger(b: &Device, seed: u8, first: Frame) -> (Device, u64) {
     (a, at_a)
 }
 
+fn on_the_wire(frame: &Frame) -> Vec<u8> {
+    [&frame.head()[..], &frame.body].concat()
+}
+
 fn introduction(len: usize) -> Frame {
-    Frame { kind: kind::INTRODUCTION, body: vec![7; len] }
+    Frame::new(kind::INTRODUCTION, vec![7; len])
 }
 
 #[tokio::test]
@@ -242,7 +246,7 @@ async fn a_device_removed_between_handshake_and_first_word_is_not_let_in() {
     }
     b.admission.admit([]);
     let (mut stream, _recv) = connection.open_bi().await.unwrap();
-    stream.write_all(&frame(1, 1).to_bytes()).await.unwrap();
+    stream.write_all(&on_the_wire(&frame(1, 1))).await.unwrap();
     assert_eq!(close_code(&connection).await, CloseCode::UnknownDevice);
     b.net.shutdown().await;
     while let Ok(event) = b.events.try_recv() {
@@ -255,7 +259,7 @@ async fn a_frame_cut_short_ends_the_connection() {
     let (_, mut b) = pair();
     let (_endpoint, connection) = bare_connection(&b, b.id).await;
     let (mut stream, _recv) = connection.open_bi().await.unwrap();
-    stream.write_all(&frame(1, 100).to_bytes()[..50]).await.unwrap();
+    stream.write_all(&on_the_wire(&frame(1, 100))[..50]).await.unwrap();
     stream.finish().unwrap();
     let at_b = b.connected().await;
     assert_ended(&b.next().await, at_b, None);

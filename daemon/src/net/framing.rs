@@ -1,5 +1,6 @@
 //! Frames on QUIC streams.
 
+use bytes::Bytes;
 use kinlink_proto::wire::DecodeError;
 use kinlink_proto::wire::frame::{Frame, HEADER};
 use quinn::{ReadError, ReadExactError, RecvStream, SendStream, WriteError};
@@ -31,12 +32,16 @@ pub(super) async fn read(stream: &mut RecvStream, max: usize) -> Result<Option<F
         Err(ReadExactError::ReadError(error)) => return Err(error.into()),
     }
     let (kind, len) = Frame::header(header, max)?;
-    Ok(Some(Frame { kind, body: read_body(stream, len).await? }))
+    Ok(Some(Frame::new(kind, read_body(stream, len).await?)))
 }
 
 async fn read_body(stream: &mut RecvStream, len: usize) -> Result<Vec<u8>, FrameError> {
     let mut body = Vec::with_capacity(len.min(AT_ONCE));
     while body.len() < len {
+        if body.len() == body.capacity() {
+            // A peer that has sent so much means it.
+            body.reserve_exact(len - body.len());
+        }
         let chunk = stream.read_chunk(len - body.len(), true).await?.ok_or(FrameError::Cut)?;
         body.extend_from_slice(&chunk.bytes);
     }
@@ -45,5 +50,5 @@ async fn read_body(stream: &mut RecvStream, len: usize) -> Result<Vec<u8>, Frame
 
 /// Writes one frame; waits while the peer does not take it.
 pub(super) async fn write(stream: &mut SendStream, frame: &Frame) -> Result<(), WriteError> {
-    stream.write_all(&frame.to_bytes()).await
+    stream.write_all_chunks(&mut [Bytes::copy_from_slice(&frame.head()), frame.body.clone()]).await
 }

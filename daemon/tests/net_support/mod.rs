@@ -105,5 +105,5 @@ pub fn loopback(port: u16) -> Address {
 
 /// A frame that says which one it is, with a body of `len` bytes.
 pub fn frame(number: u16, len: usize) -> Frame {
-    Frame { kind: number, body: vec![number.to_be_bytes()[1]; len] }
+    Frame::new(number, vec![number.to_be_bytes()[1]; len])
 }

@@ -264,11 +264,9 @@ impl Engine {
         let seal = |header: &Header| content.seal(header, &session_key, entropy);
         let author =
             Author { identity: &self.config.identity, account, run: self.config.run, generation: journal.generation };
-        let number = self.journals.append(cx.store, &author, session, epoch, seal)?;
-        if let Some(operation) = self.journals.operation(cx.store, journal, number)? {
-            let change = self.sessions.apply(cx.store, &self.keyring, &operation.header, &operation.ciphertext)?;
-            self.changes(change);
-        }
+        let operation = self.journals.append(cx.store, &author, session, epoch, seal)?;
+        let change = self.sessions.apply(cx.store, &self.keyring, &operation.header, operation.ciphertext())?;
+        self.changes(change);
         self.changed.wrote = true;
         Ok(())
     }

@@ -230,7 +230,7 @@ impl Engine {
 
     fn content_of(&self, operation: &Operation) -> Option<Content> {
         let key = self.keyring.session_key(operation.header.epoch, operation.header.session)?;
-        Content::open(&operation.header, &key, &operation.ciphertext).ok()
+        Content::open(&operation.header, &key, operation.ciphertext()).ok()
     }
 
     /// Writes an operation of an earlier journal again, once: what it had seen, and of its own journal all below `keep`.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
+
 use super::conn::Conn;
 use super::io::{ConnId, Output};
 use super::{Cx, Engine, Fail};
@@ -257,7 +259,7 @@ impl Engine {
         cx: &mut Cx<'_>,
         id: ConnId,
         header: &[u8],
-        segments: &[Vec<u8>],
+        segments: &[Bytes],
     ) -> Result<(), Fail> {
         if let Some(mut whole) = self.start_whole(cx, id, header)? {
             return segments.iter().try_for_each(|segment| self.take_whole(cx, &mut whole, segment));
@@ -307,7 +309,7 @@ impl Engine {
         Ok(())
     }
 
-    fn stream_segment(&mut self, cx: &mut Cx<'_>, id: ConnId, stream: u64, segment: &[u8]) -> Result<(), Fail> {
+    fn stream_segment(&mut self, cx: &mut Cx<'_>, id: ConnId, stream: u64, segment: &Bytes) -> Result<(), Fail> {
         if let Some(mut whole) = self.conns.get_mut(&id).and_then(|conn| conn.wholes.remove(&stream)) {
             self.take_whole(cx, &mut whole, segment)?;
             if let (false, Some(conn)) = (whole.is_done(), self.conns.get_mut(&id)) {
@@ -363,16 +365,16 @@ impl Engine {
         cx: &mut Cx<'_>,
         id: ConnId,
         incoming: &mut Incoming,
-        bytes: &[u8],
+        bytes: &Bytes,
     ) -> Result<bool, Fail> {
-        let segment = Segment::from_bytes(bytes).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+        let segment = Segment::from_buffer(bytes).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
         let (from, held) = (segment.from, self.journals.size(incoming.journal()));
         let applied = match incoming.segment(&mut self.journals, cx.store, segment) {
             Ok(applied) => applied,
             Err(error) => return self.unfinished(cx, id, incoming.journal(), from, error).map(|()| false),
         };
         for operation in &applied.operations {
-            let change = self.sessions.apply(cx.store, &self.keyring, &operation.header, &operation.ciphertext)?;
+            let change = self.sessions.apply(cx.store, &self.keyring, &operation.header, operation.ciphertext())?;
             self.changes(change);
         }
         if let Some(conn) = self.conns.get_mut(&id) {

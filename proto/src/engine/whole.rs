@@ -2,6 +2,8 @@
 //!
 //! Nothing of it is stored on the way: it is verified against its signed head, compared, and let go.
 
+use bytes::Bytes;
+
 use super::io::{ConnId, Output};
 use super::{Cx, Engine, Fail};
 use crate::id::JournalId;
@@ -73,11 +75,11 @@ impl Engine {
         Ok(Some(Whole { head, incoming, journals, keep: None, over: false }))
     }
 
-    pub(super) fn take_whole(&mut self, cx: &mut Cx<'_>, whole: &mut Whole, segment: &[u8]) -> Result<(), Fail> {
+    pub(super) fn take_whole(&mut self, cx: &mut Cx<'_>, whole: &mut Whole, segment: &Bytes) -> Result<(), Fail> {
         if whole.over {
             return Ok(());
         }
-        let segment = Segment::from_bytes(segment).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+        let segment = Segment::from_buffer(segment).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
         let applied = whole.incoming.segment(&mut whole.journals, &mut MemoryStore::new(), segment);
         let applied = applied.map_err(|_| Fail::Peer(CloseCode::Protocol))?;
         if whole.keep.is_none() {

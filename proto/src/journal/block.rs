@@ -1,10 +1,9 @@
 //! The hashes of one block of a journal, computed from what lies in the store.
 
-use super::operation::Stored;
+use super::operation::Item;
 use super::tables::{self, BLOCK};
-use super::tree::{Peaks, leaf, node};
+use super::tree::{Peaks, node};
 use crate::id::{Hash, JournalId};
-use crate::key::sha256;
 use crate::limits::SEGMENT_LEVEL;
 use crate::store::{Read, StoreError};
 
@@ -61,10 +60,10 @@ impl Block {
         let first = at * BLOCK;
         let slots = usize::try_from(BLOCK).unwrap_or(usize::MAX);
         let (mut leaves, mut bytes) = (vec![Node::default(); slots], vec![0; slots]);
-        tables::each_stored(store, index, first, size.min(first + BLOCK), |number, stored| {
+        tables::each_item(store, index, first, size.min(first + BLOCK), |number, item| {
             let slot = place(number - first, 0);
-            bytes[slot] = if let Stored::Present { ciphertext, .. } = &stored { ciphertext.len() } else { 0 };
-            leaves[slot] = known(journal, number, stored);
+            bytes[slot] = if let Item::Content(sealed) = &item { sealed.ciphertext().len() } else { 0 };
+            leaves[slot] = known(journal, number, &item);
         })?;
         let mut block = Self { first, levels: vec![leaves], bytes };
         (1..=SEGMENT_LEVEL).try_for_each(|level| block.raise(store, index, size, level))?;
@@ -120,14 +119,9 @@ fn place(offset: u64, level: u8) -> usize {
     usize::try_from(offset >> level).unwrap_or(usize::MAX)
 }
 
-fn known(journal: JournalId, number: u64, stored: Stored) -> Node {
-    match stored {
-        Stored::Dropped(hash) => Node { hash: Some(hash), live: false },
-        Stored::Present { session, epoch, ciphertext } => {
-            let header = super::Header { journal, number, session, epoch };
-            Node { hash: Some(leaf(&header, &sha256(&[&ciphertext]))), live: true }
-        }
-    }
+fn known(journal: JournalId, number: u64, item: &Item) -> Node {
+    let (_, hash) = item.subtree(journal, number);
+    Node { hash: Some(hash), live: matches!(item, Item::Content(_)) }
 }
 
 /// `from..to` as perfect subtrees of at most 2^`level`, ascending.

@@ -13,7 +13,7 @@ mod truncate;
 use std::collections::BTreeMap;
 
 pub use head::{Author, Branch, Head};
-pub use operation::{Header, Item, Operation, Stored};
+pub use operation::{Header, Item, Operation, Sealed};
 pub use tree::Peaks;
 
 use crate::id::{DeviceId, EpochId, Hash, JournalId, SessionId};
@@ -129,7 +129,7 @@ impl Journals {
         newest.map_or(&[], |head| head.branches.as_slice())
     }
 
-    /// Appends an operation of this device's own and returns its number. `seal` makes the ciphertext; the
+    /// Appends an operation of this device's own and returns it. `seal` makes the ciphertext; the
     /// header is its associated data. Once all of a batch are in, call [`Journals::sign_head`].
     ///
     /// # Errors
@@ -141,21 +141,21 @@ impl Journals {
         session: SessionId,
         epoch: EpochId,
         seal: impl FnOnce(&Header) -> Vec<u8>,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Operation, StoreError> {
         let entry = self.entry(author.journal());
         let number = entry.position.size;
         let header = author.header(number, session, epoch);
-        let operation = Operation { header, ciphertext: seal(&header) };
+        let operation = Operation::new(header, &seal(&header));
         let (mut peaks, mut block) = (entry.record.peaks.clone(), None);
         peaks.push_noting(0, operation.leaf(), |level, hash| {
             if level == SEGMENT_LEVEL {
                 block = Some(hash);
             }
         });
-        entry.put_operation(store, operation)?;
+        entry.put_operation(store, &operation)?;
         entry.advance(store, peaks, block)?;
         entry.save(store)?;
-        Ok(number)
+        Ok(operation)
     }
 
     /// Signs the head over all that was appended. Peers can be given nothing that is not below a signed head.
@@ -212,7 +212,7 @@ impl Journals {
     pub fn drop(&mut self, store: &mut dyn Store, journal: JournalId, number: u64) -> Result<bool, StoreError> {
         let Some(entry) = self.entries.get_mut(&journal) else { return Ok(false) };
         let Some(operation) = tables::operation(store, entry.index, journal, number)? else { return Ok(false) };
-        tables::put_stored(store, entry.index, number, &Stored::Dropped(operation.leaf()))?;
+        tables::put_leaf(store, entry.index, number, operation.leaf())?;
         entry.record.live = entry.record.live.saturating_sub(1);
         entry.record.dropped += 1;
         entry.record.digest = entry.record.digest.wrapping_sub(live_hash(journal, number));
@@ -278,12 +278,12 @@ impl Entry {
     }
 
     /// Stores an operation whose content was not held.
-    fn put_operation(&mut self, store: &mut dyn Store, operation: Operation) -> Result<(), StoreError> {
+    fn put_operation(&mut self, store: &mut dyn Store, operation: &Operation) -> Result<(), StoreError> {
         let Header { journal, number, .. } = operation.header;
         self.record.live += 1;
         self.record.digest = self.record.digest.wrapping_add(live_hash(journal, number));
-        self.record.bytes += u64::try_from(operation.ciphertext.len()).unwrap_or(u64::MAX);
-        tables::put_stored(store, self.index, number, &operation.into())
+        self.record.bytes += u64::try_from(operation.ciphertext().len()).unwrap_or(u64::MAX);
+        tables::put_content(store, self.index, number, operation.sealed())
     }
 
     /// Takes on `peaks`, which may have completed a block, whose root is then `block`.
@@ -321,20 +321,19 @@ impl Entry {
 
     fn lacks(&self, store: &dyn Read, number: u64, item: &Item) -> Result<bool, StoreError> {
         Ok(match item {
-            Item::Content { .. } => !tables::is_present(store, self.index, number)?,
-            Item::Dropped { level, .. } => *level == 0 && tables::stored(store, self.index, number)?.is_none(),
+            Item::Content(_) => !tables::is_present(store, self.index, number)?,
+            Item::Dropped { level, .. } => *level == 0 && tables::item(store, self.index, number)?.is_none(),
         })
     }
 
     fn put_item(&mut self, store: &mut dyn Store, number: u64, item: Item) -> Result<Option<Operation>, StoreError> {
         match item {
-            Item::Content { session, epoch, ciphertext } => {
-                let header = Header { journal: self.record.journal, number, session, epoch };
-                let operation = Operation { header, ciphertext };
-                self.put_operation(store, operation.clone())?;
+            Item::Content(sealed) => {
+                let operation = sealed.at(self.record.journal, number);
+                self.put_operation(store, &operation)?;
                 return Ok(Some(operation));
             }
-            Item::Dropped { level: 0, hash } => tables::put_stored(store, self.index, number, &Stored::Dropped(hash))?,
+            Item::Dropped { level: 0, hash } => tables::put_leaf(store, self.index, number, hash)?,
             Item::Dropped { level, hash } => {
                 tables::put_subtree(store, self.index, level, number >> level, Subtree { hash, bytes: 0 })?;
             }

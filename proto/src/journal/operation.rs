@@ -1,5 +1,7 @@
 //! Operations: a header in the clear, and sealed content.
 
+use bytes::Bytes;
+
 use super::tree;
 use crate::id::{EpochId, Hash, JournalId, SessionId};
 use crate::key::sha256;
@@ -55,74 +57,120 @@ fn expect(what: &'static str, value: u32, known: u32) -> Result<(), DecodeError>
     if value == known { Ok(()) } else { Err(DecodeError::Newer { what, value }) }
 }
 
+/// What an operation is but for its place: session, epoch and ciphertext, in the one encoding in which it travels within a
+/// segment and lies in the store.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sealed(Bytes);
+
+/// Where the ciphertext begins: behind the tag, session, epoch and its length.
+const CIPHERTEXT: usize = 1 + SessionId::LEN + EpochId::LEN + 4;
+
+impl Sealed {
+    /// Of its parts.
+    #[must_use]
+    pub fn new(session: SessionId, epoch: EpochId, ciphertext: &[u8]) -> Self {
+        let mut w = Writer::with_capacity(CIPHERTEXT + ciphertext.len());
+        w.u8(CONTENT);
+        session.encode(&mut w);
+        epoch.encode(&mut w);
+        w.v32(ciphertext);
+        Self(w.finish().into())
+    }
+
+    /// The rest of an item whose tag was read at `start`.
+    fn read(r: &mut Reader<'_>, start: usize) -> Result<Self, DecodeError> {
+        r.take(SessionId::LEN + EpochId::LEN)?;
+        r.v32("ciphertext", CIPHERTEXT_BYTES)?;
+        Ok(Self(r.share(start)))
+    }
+
+    /// Its session.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        SessionId(self.part(1))
+    }
+
+    /// Its epoch.
+    #[must_use]
+    pub fn epoch(&self) -> EpochId {
+        EpochId(self.part(1 + SessionId::LEN))
+    }
+
+    /// Nonce, sealed content and tag, as its author made them.
+    #[must_use]
+    pub fn ciphertext(&self) -> &[u8] {
+        &self.0[CIPHERTEXT..]
+    }
+
+    /// The whole, as it travels and is stored.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// With a place.
+    #[must_use]
+    pub fn at(self, journal: JournalId, number: u64) -> Operation {
+        let header = Header { journal, number, session: self.session(), epoch: self.epoch() };
+        Operation { header, sealed: self }
+    }
+
+    fn part<const N: usize>(&self, at: usize) -> [u8; N] {
+        let mut part = [0; N];
+        part.copy_from_slice(&self.0[at..at + N]);
+        part
+    }
+}
+
+/// By its size.
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sealed({:?}, {:?}, {} bytes)", self.session(), self.epoch(), self.ciphertext().len())
+    }
+}
+
 /// An operation whose content is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
     /// Who, where, which session, under which epoch.
     pub header: Header,
-    /// Nonce, sealed content and tag, as its author made them.
-    pub ciphertext: Vec<u8>,
+    sealed: Sealed,
 }
 
 impl Operation {
+    /// Of a header, and the ciphertext that was sealed under it.
+    #[must_use]
+    pub fn new(header: Header, ciphertext: &[u8]) -> Self {
+        Self { header, sealed: Sealed::new(header.session, header.epoch, ciphertext) }
+    }
+
+    /// Nonce, sealed content and tag, as its author made them.
+    #[must_use]
+    pub fn ciphertext(&self) -> &[u8] {
+        self.sealed.ciphertext()
+    }
+
+    /// What it is but for its place.
+    #[must_use]
+    pub fn sealed(&self) -> &Sealed {
+        &self.sealed
+    }
+
     /// Its leaf in the journal's tree.
     #[must_use]
     pub fn leaf(&self) -> Hash {
-        tree::leaf(&self.header, &sha256(&[&self.ciphertext]))
+        tree::leaf(&self.header, &sha256(&[self.ciphertext()]))
     }
 }
 
-/// What the store holds under an operation's number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stored {
-    /// The operation.
-    Present {
-        /// Its session.
-        session: SessionId,
-        /// Its epoch.
-        epoch: EpochId,
-        /// Its ciphertext.
-        ciphertext: Vec<u8>,
-    },
-    /// Its content was dropped; the leaf stays.
-    Dropped(Hash),
-}
-
-impl Stored {
-    /// The operation, if its content is held.
-    #[must_use]
-    pub fn operation(self, journal: JournalId, number: u64) -> Option<Operation> {
-        match self {
-            Self::Present { session, epoch, ciphertext } => {
-                Some(Operation { header: Header { journal, number, session, epoch }, ciphertext })
-            }
-            Self::Dropped(_) => None,
-        }
-    }
-}
-
-impl From<Operation> for Stored {
-    fn from(operation: Operation) -> Self {
-        let Header { session, epoch, .. } = operation.header;
-        Self::Present { session, epoch, ciphertext: operation.ciphertext }
-    }
-}
-
-/// What a segment of a transfer carries.
+/// What a segment of a transfer carries, and what the store holds under an operation's number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     /// An operation; number and journal follow from its place.
-    Content {
-        /// Its session.
-        session: SessionId,
-        /// Its epoch.
-        epoch: EpochId,
-        /// Its ciphertext.
-        ciphertext: Vec<u8>,
-    },
+    Content(Sealed),
     /// 2^`level` operations whose content was dropped: an aligned perfect subtree.
     Dropped {
-        /// At most [`SEGMENT_LEVEL`].
+        /// At most [`SEGMENT_LEVEL`]; 0 under an operation's number.
         level: u8,
         /// The subtree's root.
         hash: Hash,
@@ -134,7 +182,7 @@ impl Item {
     #[must_use]
     pub fn count(&self) -> u64 {
         match self {
-            Self::Content { .. } => 1,
+            Self::Content(_) => 1,
             Self::Dropped { level, .. } => 1 << level,
         }
     }
@@ -144,26 +192,31 @@ impl Item {
     pub fn subtree(&self, journal: JournalId, number: u64) -> (u8, Hash) {
         match self {
             Self::Dropped { level, hash } => (*level, *hash),
-            Self::Content { session, epoch, ciphertext } => {
-                let header = Header { journal, number, session: *session, epoch: *epoch };
-                (0, tree::leaf(&header, &sha256(&[ciphertext])))
+            Self::Content(sealed) => {
+                let header = Header { journal, number, session: sealed.session(), epoch: sealed.epoch() };
+                (0, tree::leaf(&header, &sha256(&[sealed.ciphertext()])))
             }
+        }
+    }
+
+    /// The operation, if its content is here.
+    #[must_use]
+    pub fn content(self) -> Option<Sealed> {
+        match self {
+            Self::Content(sealed) => Some(sealed),
+            Self::Dropped { .. } => None,
         }
     }
 }
 
-const CONTENT: u8 = 0;
+/// With what an [`Item::Content`] begins.
+pub(crate) const CONTENT: u8 = 0;
 const SUBTREE: u8 = 1;
 
 impl Encode for Item {
     fn encode(&self, w: &mut Writer) {
         match self {
-            Self::Content { session, epoch, ciphertext } => {
-                w.u8(CONTENT);
-                session.encode(w);
-                epoch.encode(w);
-                w.v32(ciphertext);
-            }
+            Self::Content(sealed) => w.raw(&sealed.0),
             Self::Dropped { level, hash } => {
                 w.u8(SUBTREE);
                 w.u8(*level);
@@ -175,12 +228,9 @@ impl Encode for Item {
 
 impl Decode for Item {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let start = r.position();
         match r.u8()? {
-            CONTENT => Ok(Self::Content {
-                session: SessionId::decode(r)?,
-                epoch: EpochId::decode(r)?,
-                ciphertext: r.v32("ciphertext", CIPHERTEXT_BYTES)?.to_vec(),
-            }),
+            CONTENT => Ok(Self::Content(Sealed::read(r, start)?)),
             SUBTREE => Ok(Self::Dropped { level: level(r)?, hash: Hash::decode(r)? }),
             _ => Err(DecodeError::Invalid("item")),
         }
@@ -191,41 +241,6 @@ impl Decode for Item {
 pub(crate) fn level(r: &mut Reader<'_>) -> Result<u8, DecodeError> {
     let level = r.u8()?;
     if level <= SEGMENT_LEVEL { Ok(level) } else { Err(DecodeError::Invalid("level")) }
-}
-
-const PRESENT: u8 = 0;
-const DROPPED: u8 = 1;
-
-impl Encode for Stored {
-    fn encode(&self, w: &mut Writer) {
-        match self {
-            Self::Present { session, epoch, ciphertext } => {
-                w.u8(PRESENT);
-                session.encode(w);
-                epoch.encode(w);
-                w.raw(ciphertext);
-            }
-            Self::Dropped(leaf) => {
-                w.u8(DROPPED);
-                leaf.encode(w);
-            }
-        }
-    }
-}
-
-impl Decode for Stored {
-    /// Reads to the end: the ciphertext has no length of its own.
-    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        match r.u8()? {
-            PRESENT => Ok(Self::Present {
-                session: SessionId::decode(r)?,
-                epoch: EpochId::decode(r)?,
-                ciphertext: r.take(r.remaining())?.to_vec(),
-            }),
-            DROPPED => Ok(Self::Dropped(Hash::decode(r)?)),
-            _ => Err(DecodeError::Invalid("stored operation")),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -250,7 +265,7 @@ mod tests {
         let bytes = [&[1, 0x80, 0x20, 1][..], &[1; 32], &2_u32.to_be_bytes(), &3_u64.to_be_bytes(), &[4; 16], &[5; 32]]
             .concat();
         assert_eq!(header.to_bytes(), bytes);
-        let operation = Operation { header, ciphertext: b"sealed".to_vec() };
+        let operation = Operation::new(header, b"sealed");
         assert_eq!(operation.leaf(), sha256(&[&[0], &bytes, sha256(&[b"sealed"]).as_bytes()]));
     }
 
@@ -267,13 +282,17 @@ mod tests {
         }
 
         #[test]
-        fn stored_operations_come_back(header in any_header(), ciphertext: Vec<u8>, leaf: [u8; 32]) {
-            let operation = Operation { header, ciphertext };
-            let stored = Stored::from(operation.clone());
-            let read = Stored::from_bytes(&stored.to_bytes()).unwrap();
-            prop_assert_eq!(read.operation(header.journal, header.number), Some(operation));
-            let dropped = Stored::Dropped(Hash(leaf));
-            prop_assert_eq!(Stored::from_bytes(&dropped.to_bytes()), Ok(dropped));
+        fn items_come_back_shared_or_not(header in any_header(), ciphertext: Vec<u8>, leaf: [u8; 32]) {
+            let operation = Operation::new(header, &ciphertext);
+            prop_assert_eq!(operation.ciphertext(), ciphertext.as_slice());
+            let item = Item::Content(operation.sealed().clone());
+            for read in [Item::from_bytes(&item.to_bytes()), Item::from_buffer(operation.sealed().bytes())] {
+                prop_assert_eq!(&read, &Ok(item.clone()));
+                let sealed = read.unwrap().content().unwrap();
+                prop_assert_eq!(sealed.at(header.journal, header.number), operation.clone());
+            }
+            let dropped = Item::Dropped { level: 0, hash: Hash(leaf) };
+            prop_assert_eq!(Item::from_bytes(&dropped.to_bytes()), Ok(dropped));
         }
     }
 }

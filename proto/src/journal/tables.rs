@@ -1,7 +1,7 @@
 //! How journals lie in the store. Authors have a local index, so that keys are short and rise; it is never sent.
 
 use super::head::HEAD_BYTES;
-use super::operation::{Operation, Stored};
+use super::operation::{Item, Operation, Sealed};
 use super::tree::Peaks;
 use crate::id::{Hash, JournalId};
 use crate::limits::SEGMENT_LEVEL;
@@ -10,8 +10,6 @@ use crate::wire::{Decode, DecodeError, Encode, Reader, Writer};
 
 /// Operations in a block: the largest segment, and what one row of [`Table::Subtrees`] sums up at least.
 pub(crate) const BLOCK: u64 = 1 << SEGMENT_LEVEL;
-/// Rows that are read at once when only their hashes are kept: values may be of 1 MiB each.
-const CHUNK: usize = 16;
 
 /// A row of [`Table::Journals`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,33 +90,44 @@ pub(crate) fn put_record(store: &mut dyn Store, index: u32, record: &Record) -> 
     store.put(Table::Journals, &index.to_be_bytes(), &record.to_bytes())
 }
 
-pub(crate) fn stored(store: &dyn Read, index: u32, number: u64) -> Result<Option<Stored>, StoreError> {
-    store.get(Table::Operations, &operation_key(index, number))?.map(|value| read(&value)).transpose()
+pub(crate) fn item(store: &dyn Read, index: u32, number: u64) -> Result<Option<Item>, StoreError> {
+    let Some(value) = store.get(Table::Operations, &operation_key(index, number))? else { return Ok(None) };
+    Item::from_buffer(&value.into()).map(Some).map_err(damaged)
 }
 
-pub(crate) fn put_stored(store: &mut dyn Store, index: u32, number: u64, stored: &Stored) -> Result<(), StoreError> {
-    store.put(Table::Operations, &operation_key(index, number), &stored.to_bytes())
+pub(crate) fn put_content(store: &mut dyn Store, index: u32, number: u64, sealed: &Sealed) -> Result<(), StoreError> {
+    store.put_shared(Table::Operations, &operation_key(index, number), sealed.bytes().clone())
 }
 
-/// The rows of the operations `from <= number < to`, ascending, read a few at a time.
-pub(crate) fn each_stored(
+/// Keeps only the leaf of an operation.
+pub(crate) fn put_leaf(store: &mut dyn Store, index: u32, number: u64, hash: Hash) -> Result<(), StoreError> {
+    store.put(Table::Operations, &operation_key(index, number), &Item::Dropped { level: 0, hash }.to_bytes())
+}
+
+/// The rows of the operations `from <= number < to`, ascending.
+pub(crate) fn each_item(
     store: &dyn Read,
     index: u32,
     from: u64,
     to: u64,
-    mut each: impl FnMut(u64, Stored),
+    mut each: impl FnMut(u64, Item),
 ) -> Result<(), StoreError> {
-    let (mut from, to) = (operation_key(index, from), operation_key(index, to));
-    loop {
-        let rows = store.range(Table::Operations, &from, &to, CHUNK)?;
-        for (key, value) in &rows {
-            each(number_of(key)?, read(value)?);
-        }
-        match rows.last() {
-            Some((key, _)) if rows.len() == CHUNK => from = [key, &[0][..]].concat(),
-            _ => return Ok(()),
-        }
-    }
+    each_row(store, index, from, to, |number, row| {
+        each(number, read(row)?);
+        Ok(())
+    })
+}
+
+/// As [`each_item`], unread: each row is an encoded [`Item`].
+pub(crate) fn each_row(
+    store: &dyn Read,
+    index: u32,
+    from: u64,
+    to: u64,
+    mut each: impl FnMut(u64, &[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let (from, to) = (operation_key(index, from), operation_key(index, to));
+    store.each(Table::Operations, &from, &to, &mut |key, row| each(number_of(key)?, row))
 }
 
 pub(crate) fn subtree(store: &dyn Read, index: u32, level: u8, at: u64) -> Result<Option<Subtree>, StoreError> {
@@ -158,7 +167,7 @@ pub(crate) fn delete_subtrees(store: &mut dyn Store, index: u32, size: u64) -> R
 
 /// Whether the content of an operation is held.
 pub(crate) fn is_present(store: &dyn Read, index: u32, number: u64) -> Result<bool, StoreError> {
-    Ok(matches!(stored(store, index, number)?, Some(Stored::Present { .. })))
+    Ok(matches!(item(store, index, number)?, Some(Item::Content(_))))
 }
 
 pub(crate) fn operation(
@@ -167,7 +176,7 @@ pub(crate) fn operation(
     journal: JournalId,
     number: u64,
 ) -> Result<Option<Operation>, StoreError> {
-    Ok(stored(store, index, number)?.and_then(|stored| stored.operation(journal, number)))
+    Ok(item(store, index, number)?.and_then(Item::content).map(|sealed| sealed.at(journal, number)))
 }
 
 pub(crate) fn operation_key(index: u32, number: u64) -> Vec<u8> {
@@ -188,5 +197,9 @@ fn number_of(key: &[u8]) -> Result<u64, StoreError> {
 }
 
 fn read<T: Decode>(bytes: &[u8]) -> Result<T, StoreError> {
-    T::from_bytes(bytes).map_err(|error| StoreError(format!("a row of a journal is damaged: {error}")))
+    T::from_bytes(bytes).map_err(damaged)
+}
+
+fn damaged(error: DecodeError) -> StoreError {
+    StoreError(format!("a row of a journal is damaged: {error}"))
 }

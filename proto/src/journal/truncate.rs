@@ -1,6 +1,6 @@
 //! Forgetting what does not count: the operations of a revoked device behind its honoured position.
 
-use super::operation::Stored;
+use super::operation::Item;
 use super::tables::{self, BLOCK};
 use super::{Journals, live_hash};
 use crate::id::JournalId;
@@ -17,8 +17,8 @@ impl Journals {
         let Some(entry) = self.entries.get_mut(&journal) else { return Ok(()) };
         let (index, end) = (entry.index, entry.position.size);
         let (mut gone, mut bytes) = (Vec::new(), 0);
-        tables::each_stored(store, index, size, end, |number, stored| {
-            gone.push((number, matches!(stored, Stored::Present { .. })));
+        tables::each_item(store, index, size, end, |number, item| {
+            gone.push((number, matches!(item, Item::Content(_))));
         })?;
         for (number, live) in gone {
             store.delete(Table::Operations, &tables::operation_key(index, number))?;
@@ -28,9 +28,9 @@ impl Journals {
             }
         }
         tables::delete_subtrees(store, index, size)?;
-        tables::each_stored(store, index, size - size % BLOCK, size, |_, stored| {
-            if let Stored::Present { ciphertext, .. } = stored {
-                bytes += u64::try_from(ciphertext.len()).unwrap_or(u64::MAX);
+        tables::each_item(store, index, size - size % BLOCK, size, |_, item| {
+            if let Item::Content(sealed) = item {
+                bytes += u64::try_from(sealed.ciphertext().len()).unwrap_or(u64::MAX);
             }
         })?;
         entry.record.bytes = bytes;

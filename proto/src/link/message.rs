@@ -186,7 +186,7 @@ impl Message {
     pub fn to_frame(&self) -> Frame {
         let mut w = Writer::new();
         self.encode(&mut w);
-        Frame { kind: self.kind(), body: w.finish() }
+        Frame::new(self.kind(), w.finish())
     }
 
     /// From a frame; `None` for an unknown type that may be skipped.

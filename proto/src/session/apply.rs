@@ -121,7 +121,7 @@ impl Sessions {
         store.delete(Table::Waiting, name)?;
         let Some(op) = waiting_op(name) else { return Ok(None) };
         match journals.operation(store, op.journal, op.number)? {
-            Some(operation) => self.apply(store, keyring, &operation.header, &operation.ciphertext),
+            Some(operation) => self.apply(store, keyring, &operation.header, operation.ciphertext()),
             None => Ok(None),
         }
     }

@@ -204,5 +204,5 @@ pub(super) fn open(store: &dyn Read, keyring: &Keyring, journals: &Journals, op:
     let operation = journals.operation(store, op.journal, op.number)?.ok_or(ReadError::Locked)?;
     let header = operation.header;
     let key = keyring.session_key(header.epoch, header.session).ok_or(ReadError::Locked)?;
-    Content::open(&header, &key, &operation.ciphertext).map_err(|_| ReadError::Locked)
+    Content::open(&header, &key, operation.ciphertext()).map_err(|_| ReadError::Locked)
 }

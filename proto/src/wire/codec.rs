@@ -1,6 +1,8 @@
 //! The codec of PROTOCOL.md section 1: fixed-width big-endian integers, counted strings and lists,
 //! no padding, one encoding for each value, nothing behind the end.
 
+use bytes::Bytes;
+
 /// Why bytes are not what they should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -52,6 +54,12 @@ impl Writer {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty one with room for so many bytes.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
     }
 
     /// What was written.
@@ -146,13 +154,31 @@ fn cut(text: &str, max: usize) -> &str {
 pub struct Reader<'a> {
     all: &'a [u8],
     at: usize,
+    /// What `all` is, if parts of it may be shared.
+    buffer: Option<&'a Bytes>,
 }
 
 impl<'a> Reader<'a> {
     /// From the first of `bytes`.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { all: bytes, at: 0 }
+        Self { all: bytes, at: 0, buffer: None }
+    }
+
+    /// From the first byte of `buffer`, whose parts [`Self::share`] gives without copying them.
+    #[must_use]
+    pub fn sharing(buffer: &'a Bytes) -> Self {
+        Self { all: buffer, at: 0, buffer: Some(buffer) }
+    }
+
+    /// What was read since `start`, to be kept: a part of the buffer if there is one, or else a copy.
+    #[must_use]
+    pub fn share(&self, start: usize) -> Bytes {
+        let start = start.min(self.at);
+        match self.buffer {
+            Some(buffer) => buffer.slice(start..self.at),
+            None => Bytes::copy_from_slice(&self.all[start..self.at]),
+        }
     }
 
     /// How many bytes were read.
@@ -360,6 +386,31 @@ pub trait Decode: Sized {
         let value = Self::decode(&mut r)?;
         r.finish()?;
         Ok(value)
+    }
+
+    /// As [`Self::from_bytes`]; what the value keeps may be parts of `buffer`.
+    ///
+    /// # Errors
+    /// As [`Self::from_bytes`].
+    fn from_buffer(buffer: &Bytes) -> Result<Self, DecodeError> {
+        let mut r = Reader::sharing(buffer);
+        let value = Self::decode(&mut r)?;
+        r.finish()?;
+        Ok(value)
+    }
+}
+
+/// As [`Blob`].
+impl Encode for Bytes {
+    fn encode(&self, w: &mut Writer) {
+        w.v32(self);
+    }
+}
+
+impl Decode for Bytes {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let len = r.v32("object", crate::limits::FRAME_SHOWER)?.len();
+        Ok(r.share(r.position() - len))
     }
 }
 

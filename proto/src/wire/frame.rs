@@ -1,6 +1,8 @@
 //! Frames on streams, and the codes that connections close with.
 
-use super::codec::{DecodeError, Writer};
+use bytes::Bytes;
+
+use super::codec::DecodeError;
 use super::object::CRITICAL;
 
 /// Bytes of a frame before its body.
@@ -12,17 +14,31 @@ pub struct Frame {
     /// Its type; bit 15 is the critical bit.
     pub kind: u16,
     /// Its body.
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 impl Frame {
-    /// Header and body.
+    /// Of a body that was just written.
     #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut w = Writer::new();
-        w.u16(self.kind);
-        w.v32(&self.body);
-        w.finish()
+    pub fn new(kind: u16, body: Vec<u8>) -> Self {
+        Self { kind, body: body.into() }
+    }
+
+    /// What goes before the body: type and length.
+    #[must_use]
+    pub fn head(&self) -> [u8; HEADER] {
+        // Frames are far below 4 GiB.
+        let len = u32::try_from(self.body.len()).unwrap_or(u32::MAX);
+        let ([k0, k1], [l0, l1, l2, l3]) = (self.kind.to_be_bytes(), len.to_be_bytes());
+        [k0, k1, l0, l1, l2, l3]
+    }
+
+    /// Changes the body, as a cheat would.
+    #[cfg(test)]
+    pub(crate) fn alter(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut body = self.body.to_vec();
+        change(&mut body);
+        self.body = body.into();
     }
 
     /// Whether a reader that does not know its type must stop.

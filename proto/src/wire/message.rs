@@ -1,5 +1,7 @@
 //! The messages of sync: PROTOCOL.md section 10.
 
+use bytes::Bytes;
+
 use super::codec::{Blob, Decode, DecodeError, Encode, Reader, Writer, sorted};
 use super::frame::{CloseCode, Frame};
 use super::object::Extensions;
@@ -90,7 +92,7 @@ pub enum Message {
         /// The header.
         header: Vec<u8>,
         /// The segments.
-        segments: Vec<Vec<u8>>,
+        segments: Vec<Bytes>,
     },
     /// Positions that changed.
     Have(Vec<Position>),
@@ -129,7 +131,7 @@ impl Message {
     pub fn to_frame(&self) -> Frame {
         let mut w = Writer::new();
         let kind = self.encode(&mut w);
-        Frame { kind, body: w.finish() }
+        Frame::new(kind, w.finish())
     }
 
     /// From a frame; `None` for an unknown type that may be skipped.
@@ -137,16 +139,17 @@ impl Message {
     /// # Errors
     /// For malformed bodies, and [`DecodeError::Newer`] for an unknown critical type.
     pub fn from_frame(frame: &Frame) -> Result<Option<Self>, DecodeError> {
-        let mut r = Reader::new(&frame.body);
+        let mut r = Reader::sharing(&frame.body);
         let message = match frame.kind {
             kind::HELLO => Self::Hello(Box::new(Hello::decode(&mut r)?)),
             kind::STATEMENTS => Self::Statements(blobs(&mut r)?),
             kind::EPOCHS => Self::Epochs { sealed: blobs(&mut r)?, histories: blobs(&mut r)? },
             kind::REPORTS => Self::Reports(blobs(&mut r)?),
             kind::WANT => Self::Want(r.n16("wants", JOURNALS)?),
-            kind::JOURNAL => {
-                Self::Journal { header: r.v32("header", limits::FRAME_CONTROL)?.to_vec(), segments: blobs(&mut r)? }
-            }
+            kind::JOURNAL => Self::Journal {
+                header: r.v32("header", limits::FRAME_CONTROL)?.to_vec(),
+                segments: r.n16("objects", OBJECTS)?,
+            },
             kind::HAVE => Self::Have(positions(&mut r)?),
             kind::REVOKED => Self::Revoked(blobs(&mut r)?),
             kind::REFUSED => Self::Refused(CloseCode::from_code(r.u16()?)),
@@ -178,7 +181,8 @@ impl Message {
             }
             Self::Journal { header, segments } => {
                 w.v32(header);
-                write_blobs(w, segments, kind::JOURNAL)
+                w.n16(segments);
+                kind::JOURNAL
             }
             Self::Have(items) => {
                 w.n16(items);
@@ -329,7 +333,7 @@ mod tests {
             Message::Epochs { sealed: vec![vec![1]], histories: vec![vec![2, 3]] },
             Message::Reports(vec![]),
             Message::Want(vec![Want { journal, from: 7 }]),
-            Message::Journal { header: vec![1], segments: vec![vec![2]] },
+            Message::Journal { header: vec![1], segments: vec![vec![2].into()] },
             Message::Have(hello().journals),
             Message::Revoked(vec![vec![9]]),
             Message::Refused(CloseCode::WrongAccount),
@@ -344,15 +348,15 @@ mod tests {
             let frame = message.to_frame();
             assert_eq!(Message::from_frame(&frame), Ok(Some(message)));
             let mut longer = frame.clone();
-            longer.body.push(0);
+            longer.alter(|body| body.push(0));
             assert_eq!(Message::from_frame(&longer), Err(DecodeError::Trailing(1)));
         }
     }
 
     #[test]
     fn unknown_frames_are_skipped_unless_critical() {
-        assert_eq!(Message::from_frame(&Frame { kind: 0x0777, body: vec![1] }), Ok(None));
-        assert!(matches!(Message::from_frame(&Frame { kind: 0x8777, body: vec![] }), Err(DecodeError::Newer { .. })));
+        assert_eq!(Message::from_frame(&Frame::new(0x0777, vec![1])), Ok(None));
+        assert!(matches!(Message::from_frame(&Frame::new(0x8777, vec![])), Err(DecodeError::Newer { .. })));
     }
 
     #[test]

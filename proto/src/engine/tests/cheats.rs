@@ -202,7 +202,9 @@ fn altered_journals_reports_and_secrets_are_refused() {
     let own = lab.engine(1).own_journal();
     let store = lab.devices[1].store.snapshot();
     let Message::Journal { header, mut segments } = journal(&store, own) else { panic!("no journal") };
-    *segments[0].last_mut().unwrap() ^= 1;
+    let mut altered = segments[0].to_vec();
+    *altered.last_mut().unwrap() ^= 1;
+    segments[0] = altered.into();
     let held = lab.engine(0).journals.size(own);
     let at = lab.puppet(0, 2);
     lab.say(0, at, &Message::Journal { header, segments });

@@ -77,8 +77,7 @@ impl Device {
         let key = self.keyring.session_key(epoch, session).unwrap();
         let (store, rng) = (&mut self.store, &mut self.rng);
         let seal = |header: &crate::journal::Header| key::seal(&key, &header.to_bytes(), plain, rng);
-        let number = self.journals.append(store, &author, session, epoch, seal).unwrap();
-        let operation = self.journals.operation(&self.store, author.journal(), number).unwrap().unwrap();
+        let operation = self.journals.append(store, &author, session, epoch, seal).unwrap();
         let change = self.apply(&operation);
         (operation, change)
     }
@@ -115,14 +114,14 @@ impl Device {
         let who = IDENTITIES.iter().position(|identity| identity.device() == header.journal.device).unwrap();
         let author = author(who, header.journal.generation);
         if self.journals.size(header.journal) <= header.number {
-            let seal = |_: &_| operation.ciphertext.clone();
-            let number = self.journals.append(&mut self.store, &author, header.session, header.epoch, seal).unwrap();
-            assert_eq!(number, header.number, "journals are filled in order");
+            let seal = |_: &_| operation.ciphertext().to_vec();
+            let held = self.journals.append(&mut self.store, &author, header.session, header.epoch, seal).unwrap();
+            assert_eq!(held, *operation, "journals are filled in order");
         }
     }
 
     fn apply(&mut self, operation: &Operation) -> Option<Change> {
-        self.sessions.apply(&mut self.store, &self.keyring, &operation.header, &operation.ciphertext).unwrap()
+        self.sessions.apply(&mut self.store, &self.keyring, &operation.header, operation.ciphertext()).unwrap()
     }
 
     fn receive(&mut self, operation: &Operation) -> Option<Change> {

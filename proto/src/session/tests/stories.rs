@@ -283,8 +283,10 @@ proptest! {
         let session = if account { account_session(ACCOUNT) } else { SESSION };
         let (mut op, _) = a.write_raw(EPOCHS[0], session, &[start, plain].concat());
         for (at, flip) in flips {
-            let at = at.index(op.ciphertext.len());
-            op.ciphertext[at] ^= flip;
+            let mut ciphertext = op.ciphertext().to_vec();
+            let at = at.index(ciphertext.len());
+            ciphertext[at] ^= flip;
+            op = Operation::new(op.header, &ciphertext);
         }
         b.receive(&op);
         prop_assert!(b.read(SESSION, b"theme").is_ok_and(|values| values.len() == 1));

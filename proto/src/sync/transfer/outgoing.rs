@@ -1,16 +1,19 @@
 //! The sending side. It reads the store alone, so that it can stream from a snapshot beside the engine.
 
+use bytes::Bytes;
+
 use super::{Item, Segment, TransferHeader, segment_end};
 use crate::id::{Hash, JournalId};
+use crate::journal::Head;
 use crate::journal::block::{Block, Span, perfect};
+use crate::journal::operation::CONTENT;
 use crate::journal::tables::{self, BLOCK, Record};
-use crate::journal::{Head, Stored};
 use crate::limits::{INLINE_BYTES, SEGMENT_BYTES, SEGMENT_LEVEL};
 use crate::store::{Read, StoreError};
-use crate::wire::Encode;
 use crate::wire::frame::Frame;
 use crate::wire::message::kind;
 use crate::wire::object::Extensions;
+use crate::wire::{Encode, Writer};
 
 /// Bytes that an item needs beside its ciphertext, rounded up.
 const ITEM: usize = 64;
@@ -23,7 +26,7 @@ pub struct Inline {
     /// The encoded [`TransferHeader`].
     pub header: Vec<u8>,
     /// The encoded [`Segment`]s.
-    pub segments: Vec<Vec<u8>>,
+    pub segments: Vec<Bytes>,
 }
 
 /// A range of a journal under way to a peer: a header, then its segments.
@@ -34,6 +37,8 @@ pub struct Outgoing {
     next: u64,
     header: Option<TransferHeader>,
     block: Option<(u64, Block)>,
+    /// Bytes of the segment before: the next one is of about this size.
+    bytes: usize,
 }
 
 /// What is sent from: a journal up to where its signed head, or the honoured position, reaches.
@@ -60,7 +65,7 @@ impl Outgoing {
         for level in source.level(store, from)?..=SEGMENT_LEVEL {
             if let Some(header) = source.header(store, from, level)? {
                 let next = header.from;
-                return Ok(Some(Self { source, level, next, header: Some(header), block: None }));
+                return Ok(Some(Self { source, level, next, header: Some(header), block: None, bytes: 0 }));
             }
         }
         Ok(None)
@@ -72,30 +77,49 @@ impl Outgoing {
     /// If the store cannot be read, or does not hold what it held when this began.
     pub fn frame(&mut self, store: &dyn Read) -> Result<Option<Frame>, StoreError> {
         if let Some(header) = self.header.take() {
-            return Ok(Some(Frame { kind: kind::TRANSFER_HEADER, body: header.to_bytes() }));
+            return Ok(Some(Frame::new(kind::TRANSFER_HEADER, header.to_bytes())));
         }
-        let segment = self.segment(store)?;
-        Ok(segment.map(|segment| Frame { kind: kind::SEGMENT, body: segment.to_bytes() }))
+        Ok(self.segment(store)?.map(|segment| Frame::new(kind::SEGMENT, segment)))
     }
 
-    fn segment(&mut self, store: &dyn Read) -> Result<Option<Segment>, StoreError> {
+    /// The next segment, encoded.
+    fn segment(&mut self, store: &dyn Read) -> Result<Option<Vec<u8>>, StoreError> {
         let (from, end) = (self.next, self.source.end);
         if from >= end {
             return Ok(None);
         }
         self.next = segment_end(from, self.level, end);
-        let mut rows = Vec::new();
-        tables::each_stored(store, self.source.index, from, self.next, |number, stored| rows.push((number, stored)))?;
-        let items = match whole(&rows, from, self.next) {
-            true => rows.into_iter().filter_map(|(_, stored)| content(stored)).collect(),
-            false => self.with_gaps(store, rows, from)?,
+        let segment = match self.whole(store, from)? {
+            Some(segment) => segment,
+            None => Segment { from, items: self.with_gaps(store, from)? }.to_bytes(),
         };
-        Ok(Some(Segment { from, items }))
+        self.bytes = segment.len();
+        Ok(Some(segment))
+    }
+
+    /// A segment of which all content is held: its rows are its items. `None` if some was dropped.
+    fn whole(&self, store: &dyn Read, from: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let count = self.next - from;
+        let mut w = Writer::with_capacity(self.bytes);
+        w.u64(from);
+        // At most one block.
+        w.u16(u16::try_from(count).unwrap_or(u16::MAX));
+        let mut contents = 0;
+        tables::each_row(store, self.source.index, from, self.next, |_, row| {
+            if row.first() == Some(&CONTENT) {
+                contents += 1;
+                w.raw(row);
+            }
+            Ok(())
+        })?;
+        Ok((contents == count).then(|| w.finish()))
     }
 
     /// The items of a range of which some content was dropped.
-    fn with_gaps(&mut self, store: &dyn Read, rows: Vec<(u64, Stored)>, from: u64) -> Result<Vec<Item>, StoreError> {
+    fn with_gaps(&mut self, store: &dyn Read, from: u64) -> Result<Vec<Item>, StoreError> {
         let (to, level) = (self.next, self.level);
+        let mut rows = Vec::new();
+        tables::each_item(store, self.source.index, from, to, |number, item| rows.push((number, item)))?;
         let block = self.block(store, from / BLOCK)?;
         let gone = || StoreError("a range of a journal is no longer held as it was announced".into());
         let spans = block.cover(from, to, level).ok_or_else(gone)?;
@@ -130,12 +154,11 @@ pub fn inline(
     let Some(header) = outgoing.header.take().map(|header| header.to_bytes()) else { return Ok(None) };
     let (mut total, mut segments) = (header.len(), Vec::new());
     while let Some(segment) = outgoing.segment(store)? {
-        let bytes = segment.to_bytes();
-        total += bytes.len();
+        total += segment.len();
         if total > INLINE_BYTES {
             return Ok(None);
         }
-        segments.push(bytes);
+        segments.push(segment.into());
     }
     Ok(Some(Inline { header, segments }))
 }
@@ -224,25 +247,14 @@ fn fits(block: &Block, from: u64, to: u64, level: u8) -> bool {
     })
 }
 
-fn whole(rows: &[(u64, Stored)], from: u64, to: u64) -> bool {
-    u64::try_from(rows.len()) == Ok(to - from) && rows.iter().all(|(_, row)| matches!(row, Stored::Present { .. }))
-}
-
-fn content(stored: Stored) -> Option<Item> {
-    match stored {
-        Stored::Present { session, epoch, ciphertext } => Some(Item::Content { session, epoch, ciphertext }),
-        Stored::Dropped(_) => None,
-    }
-}
-
 /// A subtree as items: content where it is held, and one hash for each largest part without any.
-fn expand(block: &Block, span: Span, rows: &mut impl Iterator<Item = (u64, Stored)>, items: &mut Vec<Item>) {
+fn expand(block: &Block, span: Span, rows: &mut impl Iterator<Item = (u64, Item)>, items: &mut Vec<Item>) {
     let node = block.node(span);
     if node.live && block.open(span) {
         span.halves().into_iter().flatten().for_each(|half| expand(block, half, rows, items));
     } else if node.live && span.level == 0 {
         let row = rows.find(|(number, _)| *number == span.first);
-        items.extend(row.and_then(|(_, stored)| content(stored)));
+        items.extend(row.map(|(_, item)| item));
     } else {
         items.extend(node.hash.map(|hash| Item::Dropped { level: span.level, hash }));
     }

@@ -6,7 +6,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::*;
 use crate::id::{AccountId, EpochId, JournalId, RunId, SessionId};
-use crate::journal::{Author, Journals, Operation};
+use crate::journal::{Author, Journals, Operation, Sealed};
 use crate::key::Identity;
 use crate::limits::{FRAME_SEGMENT, SEGMENT_BYTES};
 use crate::store::{MemoryStore, Read};
@@ -174,7 +174,7 @@ proptest! {
         // Both halves of the sample go to the header, which is short, and to the segments.
         let which = usize::from(at.index(2) != 0) * (1 + at.index(honest.len() - 1));
         let (index, before) = (at.index(honest[which].body.len()), b.store.snapshot());
-        honest[which].body[index] ^= 1 << bit;
+        honest[which].alter(|body| body[index] ^= 1 << bit);
         let result = b.receive(&honest, None);
         if result.is_ok() {
             // Only what changes nothing may pass: the level of a header without segments behind it.
@@ -311,7 +311,7 @@ fn small_ranges_travel_inline_and_large_ones_do_not() {
     a.write(50, 100);
     let Inline { header, segments } = inline(&a.store, a.journal(), 0, None).unwrap().unwrap();
     let frame = |body| Frame { kind: kind::SEGMENT, body };
-    let frames: Vec<_> = std::iter::once(header).chain(segments).map(frame).collect();
+    let frames: Vec<_> = std::iter::once(header.into()).chain(segments).map(frame).collect();
     let applied = b.receive(&frames, None).unwrap();
     assert_eq!((applied[0].from, applied[0].to, applied[0].done), (0, 50, true));
     assert_eq!(applied[0].operations.iter().cloned().map(Some).collect::<Vec<_>>(), a.content(a.journal()));
@@ -362,7 +362,7 @@ fn a_forged_journal_under_a_true_head_is_refused() {
         let mut frames = forger.frames(journal, b.journals.size(journal));
         let mut header = TransferHeader::from_bytes(&frames[0].body).unwrap();
         header.head = a.journals.head(journal).unwrap().bytes().to_vec();
-        frames[0].body = header.to_bytes();
+        frames[0].body = header.to_bytes().into();
         assert_eq!(b.receive(&frames, None), Err(TransferError::Mismatch), "{size} operations from {from}");
         assert_eq!(b.store, before);
     }
@@ -381,7 +381,7 @@ fn items_out_of_place_are_refused() {
     let too_few = honest.items[..4].to_vec();
     for items in [misaligned, too_long, too_many, too_few] {
         let mut frames = frames.clone();
-        frames[1].body = Segment { from: 0, items }.to_bytes();
+        frames[1].body = Segment { from: 0, items }.to_bytes().into();
         let mut b = Device::new(20);
         assert!(matches!(b.receive(&frames, None), Err(TransferError::Malformed(_))));
         assert_eq!(b.store, MemoryStore::new());
@@ -412,7 +412,7 @@ fn rows_rise_with_the_author_and_the_number() {
 
 fn any_item() -> impl Strategy<Value = Item> {
     let content = (any::<[u8; 16]>(), any::<[u8; 32]>(), any::<Vec<u8>>()).prop_map(|(session, epoch, ciphertext)| {
-        Item::Content { session: SessionId(session), epoch: EpochId(epoch), ciphertext }
+        Item::Content(Sealed::new(SessionId(session), EpochId(epoch), &ciphertext))
     });
     let dropped = (0..=SEGMENT_LEVEL, any::<[u8; 32]>());
     prop_oneof![content, dropped.prop_map(|(level, hash)| Item::Dropped { level, hash: Hash(hash) })]
@@ -451,7 +451,7 @@ fn what_is_over_a_limit_is_refused() {
     let many = vec![Item::Dropped { level: 0, hash: Hash::NONE }; ITEMS + 1];
     assert!(matches!(Segment::from_bytes(&segment(many)), Err(DecodeError::TooLarge { what: "items", .. })));
     let ciphertext = vec![0; crate::journal::operation::CIPHERTEXT_BYTES + 1];
-    let large = Item::Content { session: SessionId::NONE, epoch: EpochId::NONE, ciphertext };
+    let large = Item::Content(Sealed::new(SessionId::NONE, EpochId::NONE, &ciphertext));
     assert!(matches!(
         Segment::from_bytes(&segment(vec![large])),
         Err(DecodeError::TooLarge { what: "ciphertext", .. })

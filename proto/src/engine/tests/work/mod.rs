@@ -67,7 +67,13 @@ impl Work {
     }
 
     pub(super) fn sent(&mut self, from: usize, to: usize, frame: &Frame, hop: u32) {
-        self.deeds.push(Deed::Frame(Sent { from, to, kind: frame.kind, bytes: frame.to_bytes().len(), hop }));
+        self.deeds.push(Deed::Frame(Sent {
+            from,
+            to,
+            kind: frame.kind,
+            bytes: crate::wire::frame::HEADER + frame.body.len(),
+            hop,
+        }));
     }
 
     pub(super) fn closed(&mut self, from: usize, to: usize) {
