@@ -274,7 +274,11 @@ fn advice(error: Error) -> (Exit, &'static str, &'static str) {
             "The last owner cannot go while others remain.",
             "Link another owner first, or revoke the others: kinctl revoke --others.",
         ),
-        Error::TooManyDevices => (Exit::Refused, "The account is full.", "Revoke a device that is no longer used."),
+        Error::TooManyDevices => (
+            Exit::Refused,
+            "The account is full.",
+            "Revoke a device that is no longer used, or see kinlinkd --devices.",
+        ),
         Error::Revoked => (
             Exit::Revoked,
             "This device was revoked.",

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
 use clap::{CommandFactory as _, Parser};
+use kinlink_proto::limits;
 
 /// Links this user's devices and keeps their sessions in sync, end-to-end encrypted, with no server.
 ///
@@ -30,6 +31,9 @@ struct Args {
     /// Ask kinlink-callers at this socket what callers are, for a daemon that is confined and may not look itself
     #[arg(long, value_name = "SOCKET", env = "KINLINK_CALLERS")]
     callers: Option<PathBuf>,
+    /// How many devices an account may have for this one to link another
+    #[arg(long, value_name = "NUMBER", env = "KINLINK_DEVICES", default_value_t = limits::DEVICES_DEFAULT, value_parser = devices)]
+    devices: usize,
     /// This device's name until you give it another [default: the host name]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         session_bus: !args.no_session_bus,
         discovery: !args.no_discovery,
         callers: args.callers,
+        devices: args.devices,
         name: args.name,
     };
     match kinlink_daemon::run(options) {
@@ -60,6 +65,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn devices(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (2..=limits::DEVICES_MAX).contains(number));
+    number.ok_or_else(|| format!("expected 2 to {}", limits::DEVICES_MAX))
 }
 
 /// From the same definitions as `--help`.

@@ -28,7 +28,7 @@ const EVENTS: usize = 4096;
 const THREADS: usize = 2;
 
 /// What the command line says.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Where keys and store are.
     pub state_dir: Option<PathBuf>,
@@ -42,6 +42,8 @@ pub struct Options {
     pub discovery: bool,
     /// Where the helper listens that tells callers apart; without one, this process looks itself.
     pub callers: Option<PathBuf>,
+    /// The most devices that this one links.
+    pub devices: usize,
     /// This device's first name.
     pub name: Option<String>,
 }
@@ -70,6 +72,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         platform: platform::platform(),
         port: options.port,
         discovery: options.discovery,
+        devices: options.devices,
         socket: handed.sync,
     };
     let session = if options.session_bus { SessionBus::Default } else { SessionBus::No };

@@ -338,3 +338,20 @@ fn earlier_sessions_are_brought_or_discarded() {
         assert_eq!((titles.as_array().unwrap().len(), &titles[0]["title"]), (1, &"Made on bert".into()));
     }
 }
+
+#[test]
+fn an_account_has_as_many_devices_as_the_one_that_links_lets_it() {
+    let (anna, bert, carl) = (Host::stopped("anna"), Host::new("bert"), Host::new("carl"));
+    let limited = |most: &str| {
+        let mut command = anna.command();
+        command.args(["--devices", most]);
+        command
+    };
+    anna.start_with(limited("2"));
+    link(&anna, &bert);
+    assert_eq!(anna.fails(&["link"], 5).name, "TooManyDevices");
+    anna.stop();
+    anna.start_with(limited("3"));
+    link(&anna, &carl);
+    assert_eq!(anna.linked(), ["anna", "bert", "carl"]);
+}

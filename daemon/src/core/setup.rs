@@ -35,6 +35,8 @@ pub struct Setup {
     pub port: u16,
     /// Whether to search the local network.
     pub discovery: bool,
+    /// The most devices that this one links.
+    pub devices: usize,
     /// The socket of the last run, if the service manager kept it.
     pub socket: Option<UdpSocket>,
 }
@@ -124,7 +126,7 @@ pub(super) fn load(setup: &Setup, run: RunId) -> anyhow::Result<Engine> {
         run,
         name: setup.name.clone(),
         platform: setup.platform.clone(),
-        devices: kinlink_proto::limits::DEVICES_DEFAULT,
+        devices: setup.devices,
     };
     let mut txn = setup.db.begin()?;
     let mut rng = entropy();
