@@ -11,7 +11,7 @@ DESTDIR ?=
 # Where `install` takes the programs from.
 BUILT ?= target/release
 
-.PHONY: all build install uninstall demo test bench sim setup docs lint fmt
+.PHONY: all build install uninstall demo test bench bench-idle sim setup docs lint fmt
 
 all: build
 
@@ -71,6 +71,11 @@ test: setup
 bench:
 	$(CARGO) build --release -p kinlink-daemon -p kinlink-ctl
 	$(CARGO) bench -p kinlink-tests --bench bench -- --entries $(ENTRIES) --json $(CURDIR)/target/bench.json $(ROWS)
+
+# A daemon that has nothing to do, watched for two minutes. As root also what it puts on the wire.
+bench-idle:
+	$(CARGO) build --release -p kinlink-daemon -p kinlink-ctl
+	$(CARGO) bench -p kinlink-tests --bench bench -- --watch 120 --json $(CURDIR)/target/bench-idle.json idle
 
 # Seeded simulations of the engine that ships: `make sim SEEDS=2000`, or `make sim SEED=57` to replay one.
 sim:

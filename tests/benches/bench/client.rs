@@ -4,10 +4,17 @@ use std::collections::HashMap;
 use std::num::NonZero;
 use std::os::unix::net::UnixStream;
 
-use kinlink_proto::dbus::{MANAGER, ROOT, SESSION};
+use futures_util::StreamExt as _;
+use kinlink_proto::dbus::{DEVICE, MANAGER, PAIRING, ROOT, SESSION};
 use kinlink_tests::harness::Host;
+use serde::Serialize;
 use tokio::task::JoinSet;
-use zbus::{Connection, MatchRule, MessageStream, OwnedObjectPath, Variant, connection, message};
+use zbus::wire::DynamicDeserialize;
+use zbus::{
+    Connection, DynamicType, MatchRule, MessageStream, OwnedObjectPath, OwnedVariant, Variant, connection, message,
+};
+
+use crate::rows::LOOK;
 
 type Options<'a> = HashMap<&'a str, Variant<'a>>;
 
@@ -25,14 +32,12 @@ impl Client {
     /// A new session; its path.
     pub(crate) async fn session(&self) -> anyhow::Result<String> {
         let arguments = ("org.example.Bench", "bench", Options::new());
-        let reply = self.0.call_method(None::<&str>, ROOT, Some(MANAGER), "CreateSession", &arguments).await?;
-        Ok(reply.body().deserialize::<OwnedObjectPath>()?.to_string())
+        let path: OwnedObjectPath = self.call(ROOT, MANAGER, "CreateSession", &arguments).await?;
+        Ok(path.to_string())
     }
 
     pub(crate) async fn put(&self, session: &str, key: &str, value: &[u8]) -> anyhow::Result<()> {
-        let arguments = (key, value, Options::new());
-        self.0.call_method(None::<&str>, session, Some(SESSION), "Put", &arguments).await?;
-        Ok(())
+        self.call(session, SESSION, "Put", &(key, value, Options::new())).await
     }
 
     /// Whether there is a value under a key.
@@ -43,16 +48,72 @@ impl Client {
 
     /// The cheapest call there is.
     pub(crate) async fn ping(&self) -> anyhow::Result<()> {
-        self.0.call_method(None::<&str>, ROOT, Some("org.freedesktop.DBus.Peer"), "Ping", &()).await?;
-        Ok(())
+        self.call(ROOT, "org.freedesktop.DBus.Peer", "Ping", &()).await
+    }
+
+    /// Shows a challenge; the pairing's path, and the challenge.
+    pub(crate) async fn open_pairing(&self) -> anyhow::Result<(String, String)> {
+        let (path, _, challenge, _): (OwnedObjectPath, String, String, u64) =
+            self.call(ROOT, MANAGER, "OpenPairing", &(Options::new(),)).await?;
+        Ok((path.to_string(), challenge))
+    }
+
+    /// Answers a challenge; the pairing's path.
+    pub(crate) async fn join(&self, challenge: &str) -> anyhow::Result<String> {
+        let path: OwnedObjectPath = self.call(ROOT, MANAGER, "Join", &(challenge, Options::new())).await?;
+        Ok(path.to_string())
+    }
+
+    pub(crate) async fn accept(&self, pairing: &str) -> anyhow::Result<()> {
+        self.call(pairing, PAIRING, "Accept", &(Options::new(),)).await
+    }
+
+    pub(crate) async fn code(&self, pairing: &str) -> anyhow::Result<String> {
+        self.call(pairing, PAIRING, "Code", &(Options::new(),)).await
+    }
+
+    pub(crate) async fn confirm(&self, pairing: &str, code: &str) -> anyhow::Result<()> {
+        self.call(pairing, PAIRING, "Confirm", &(code, Options::new())).await
+    }
+
+    /// The path of this device, which is the same on all of the account.
+    pub(crate) async fn device(&self) -> anyhow::Result<String> {
+        let path = self.property(ROOT, MANAGER, "ThisDevice").await?;
+        Ok(OwnedObjectPath::try_from(path)?.to_string())
+    }
+
+    pub(crate) async fn revoke(&self, device: &str) -> anyhow::Result<()> {
+        self.call(device, DEVICE, "Revoke", &("", Options::new())).await
+    }
+
+    /// Waits until this device is connected to another one.
+    pub(crate) async fn meets(&self, device: &str) {
+        while !self.property(device, DEVICE, "Online").await.is_ok_and(|online| *online == Variant::from(true)) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn property(&self, path: &str, interface: &str, name: &str) -> anyhow::Result<OwnedVariant> {
+        self.call(path, "org.freedesktop.DBus.Properties", "Get", &(interface, name)).await
+    }
+
+    async fn call<R: for<'r> DynamicDeserialize<'r>>(
+        &self,
+        path: &str,
+        interface: &str,
+        method: &str,
+        arguments: &(impl Serialize + DynamicType),
+    ) -> anyhow::Result<R> {
+        let reply = self.0.call_method(None::<&str>, path, Some(interface), method, arguments).await?;
+        Ok(reply.body().deserialize()?)
     }
 
     /// Its signals from now on, those about sessions included.
-    pub(crate) async fn signals(&self) -> anyhow::Result<MessageStream> {
+    pub(crate) async fn signals(&self) -> anyhow::Result<Signals> {
         let rule = MatchRule::builder().msg_type(message::Type::Signal).build()?;
         let stream = MessageStream::for_match_rule(rule, &self.0, NonZero::new(1024)).await?;
-        self.0.call_method(None::<&str>, ROOT, Some(MANAGER), "Subscribe", &(Options::new(),)).await?;
-        Ok(stream)
+        self.call::<()>(ROOT, MANAGER, "Subscribe", &(Options::new(),)).await?;
+        Ok(Signals(stream))
     }
 
     /// Writes entries `from..to` of `size` bytes each, `at_once` of them under way at any moment.
@@ -80,6 +141,41 @@ impl Client {
             done??;
         }
         Ok(())
+    }
+}
+
+/// What a daemon tells a client, in order.
+#[derive(Debug)]
+pub(crate) struct Signals(MessageStream);
+
+impl Signals {
+    /// Waits until an entry is told to have changed.
+    pub(crate) async fn entry(&mut self, key: &str) -> anyhow::Result<()> {
+        while let Some(signal) = self.0.next().await {
+            let signal = signal?;
+            let changed = signal.header().member().is_some_and(|member| member == "EntryChanged");
+            if changed && signal.body().deserialize::<(String, String, String)>()?.0 == key {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the daemon went away")
+    }
+
+    /// Waits until a property of an object is told to be `value` now.
+    pub(crate) async fn property(&mut self, path: &str, name: &str, value: &str) -> anyhow::Result<()> {
+        while let Some(signal) = self.0.next().await {
+            let (signal, wanted) = (signal?, Variant::from(value));
+            let header = signal.header();
+            let changed = header.member().is_some_and(|member| member == "PropertiesChanged");
+            if !changed || header.path().is_none_or(|at| at.as_str() != path) {
+                continue;
+            }
+            let (_, changes, _): (String, HashMap<String, OwnedVariant>, Vec<String>) = signal.body().deserialize()?;
+            if changes.get(name).is_some_and(|now| **now == wanted) {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the daemon went away")
     }
 }
 

@@ -10,7 +10,7 @@ mod report;
 mod rows;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 
@@ -25,6 +25,9 @@ struct Args {
     /// Entries of the large scenarios.
     #[arg(long, default_value_t = 100_000)]
     entries: u64,
+    /// Seconds for which a daemon with nothing to do is watched.
+    #[arg(long, default_value_t = 30)]
+    watch: u64,
     /// Where the figures go as JSON.
     #[arg(long, default_value = "target/bench.json")]
     json: PathBuf,
@@ -45,6 +48,7 @@ fn main() -> anyhow::Result<()> {
     if let Some(unknown) = args.rows.iter().find(|row| rows::ALL.iter().all(|(name, _)| name != row)) {
         anyhow::bail!("there is no row {unknown}; --list names them");
     }
+    let scale = rows::Scale { entries: args.entries, watched: Duration::from_secs(args.watch) };
     let mut figures = Vec::new();
     for (name, measure) in rows::ALL.iter().filter(|(name, _)| wanted(name)) {
         if args.list {
@@ -52,7 +56,7 @@ fn main() -> anyhow::Result<()> {
             continue;
         }
         let begun = Instant::now();
-        let measured = measure(args.entries)?;
+        let measured = measure(scale)?;
         eprintln!("{name}: {} s", begun.elapsed().as_secs());
         figures.extend(measured);
     }

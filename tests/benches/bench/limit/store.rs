@@ -33,6 +33,26 @@ pub(crate) fn commits(dir: &Path, commits: u64, batch: u64, size: usize) -> anyh
         .collect()
 }
 
+/// Seconds of each of `rounds` in which `count` stores commit a row of `size` bytes at once, until the last has done so.
+pub(crate) fn slowest(dir: &Path, rounds: u64, count: usize, size: usize) -> anyhow::Result<Vec<f64>> {
+    let row = vec![7; size];
+    let stores: Vec<Database> =
+        (0..count).map(|at| Database::create(dir.join(format!("store {at}")))).collect::<Result<_, _>>()?;
+    (0..rounds)
+        .map(|round| {
+            let begun = Instant::now();
+            std::thread::scope(|scope| {
+                let commits: Vec<_> = stores
+                    .iter()
+                    .map(|db| scope.spawn(|| commit(db, round, std::iter::once(row.as_slice()))))
+                    .collect();
+                commits.into_iter().try_for_each(|done| done.join().map_err(|_| anyhow::anyhow!("storing failed"))?)
+            })?;
+            Ok(begun.elapsed().as_secs_f64())
+        })
+        .collect()
+}
+
 /// Bytes of the file that holds `count` rows of `size` bytes, written in commits of 1,000.
 pub(crate) fn file_bytes(dir: &Path, count: u64, size: usize) -> anyhow::Result<u64> {
     let path = dir.join("rows");

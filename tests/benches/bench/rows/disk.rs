@@ -1,6 +1,6 @@
 //! What entries take on disk.
 
-use super::host;
+use super::{Scale, host};
 use crate::client::Client;
 use crate::limit;
 use crate::report::Figure;
@@ -10,7 +10,7 @@ const BESIDE_THE_VALUE: usize = 120;
 
 /// Bytes of the store for each entry of 1 KiB, once the daemon has stopped.
 #[tokio::main]
-pub(super) async fn bytes(entries: u64) -> anyhow::Result<Vec<Figure>> {
+pub(super) async fn bytes(Scale { entries, .. }: Scale) -> anyhow::Result<Vec<Figure>> {
     let host = host("full");
     let client = Client::of(&host).await?;
     let session = client.session().await?;

@@ -1,30 +1,51 @@
 //! What is measured. One file for each kind of work.
 
+mod differ;
 mod disk;
+mod group;
 mod idle;
+mod linking;
+mod list;
+mod mesh;
+mod revoke;
 mod sync;
 mod write;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kinlink_tests::harness::Host;
 
+use crate::client::Client;
 use crate::report::Figure;
 
-type Measure = fn(u64) -> anyhow::Result<Vec<Figure>>;
+type Measure = fn(Scale) -> anyhow::Result<Vec<Figure>>;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    /// Entries of the large scenarios.
+    pub(crate) entries: u64,
+    /// How long a daemon with nothing to do is watched.
+    pub(crate) watched: Duration,
+}
 
 /// Every row by name.
 pub(crate) const ALL: &[(&str, Measure)] = &[
     ("first-sync", sync::first),
     ("bulk", sync::bulk),
+    ("differ", differ::converging),
+    ("link", linking::machines),
+    ("revoke", revoke::until_out),
     ("write", write::until_shown),
+    ("mesh", mesh::until_all_show),
     ("writers", write::at_once),
+    ("list", list::typed),
     ("disk", disk::bytes),
     ("idle", idle::linked),
 ];
 
 /// How often a client looks whether something has come.
-const LOOK: Duration = Duration::from_millis(2);
+pub(crate) const LOOK: Duration = Duration::from_millis(2);
 
 /// A device as it is run, and not as tests watch it: the log at its default.
 fn host(name: &str) -> Host {
@@ -35,6 +56,28 @@ fn host(name: &str) -> Host {
 
 fn start(host: &Host) {
     let mut command = host.command();
-    command.env_remove("KINLINK_LOG");
+    command.env_remove("KINLINK_LOG").args(["--devices", "30"]);
     host.start_with(command);
+}
+
+/// How many daemons run at once.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Starts a device's daemon and, from when it takes connections on, does what `then` says; with when that was.
+async fn starting<T>(host: &Host, then: impl AsyncFnOnce(Client, Instant) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Handle::current();
+    std::fs::remove_file(host.socket()).ok();
+    // The harness looks whether it serves only now and then.
+    tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| start(host));
+            while std::os::unix::net::UnixStream::connect(host.socket()).is_err() {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            let ready = Instant::now();
+            runtime.block_on(async { then(Client::of(host).await?, ready).await })
+        })
+    })
 }

@@ -4,20 +4,20 @@ use std::time::Instant;
 
 use kinlink_tests::harness::{Host, Linking, link};
 
-use super::{LOOK, host};
+use super::{LOOK, Scale, host};
 use crate::client::{Client, key};
 use crate::limit;
 use crate::report::Figure;
 
 /// Many small entries.
-pub(super) fn first(entries: u64) -> anyhow::Result<Vec<Figure>> {
+pub(super) fn first(Scale { entries, .. }: Scale) -> anyhow::Result<Vec<Figure>> {
     let (ours, limit) = (to_a_fresh_device(entries, 1024)?, limit::sync::seconds(entries, 1024)?);
     let what = format!("{entries} entries of 1 KiB to a device just linked, checked, durable, readable");
     Ok(vec![Figure { what, unit: "s", ours, limit: Some(limit), goal: 1.5 }])
 }
 
 /// Few large ones.
-pub(super) fn bulk(entries: u64) -> anyhow::Result<Vec<Figure>> {
+pub(super) fn bulk(Scale { entries, .. }: Scale) -> anyhow::Result<Vec<Figure>> {
     let (count, size) = (entries / 6, 64 << 10);
     let (ours, limit) = (to_a_fresh_device(count, size)?, limit::sync::seconds(count, size)?);
     let what = format!("{count} entries of 64 KiB to a device just linked");

@@ -2,10 +2,8 @@
 
 use std::time::Instant;
 
-use futures_util::StreamExt as _;
-
-use super::host;
 use super::sync::pair;
+use super::{Scale, host};
 use crate::client::{Client, key, value};
 use crate::limit;
 use crate::report::{Figure, percentile};
@@ -14,7 +12,7 @@ const WRITES: u64 = 500;
 
 /// One write at a time, until a client on the other device gets the signal.
 #[tokio::main]
-pub(super) async fn until_shown(_: u64) -> anyhow::Result<Vec<Figure>> {
+pub(super) async fn until_shown(_: Scale) -> anyhow::Result<Vec<Figure>> {
     let (a, b) = pair();
     let (writer, reader) = (Client::of(&a).await?, Client::of(&b).await?);
     let mut signals = reader.signals().await?;
@@ -27,13 +25,8 @@ pub(super) async fn until_shown(_: u64) -> anyhow::Result<Vec<Figure>> {
         let begun = Instant::now();
         let wanted = key(number);
         let shown = async {
-            while let Some(Ok(signal)) = signals.next().await {
-                let changed = signal.header().member().is_some_and(|member| member == "EntryChanged");
-                if changed && signal.body().deserialize::<(String, String, String)>()?.0 == wanted {
-                    return Ok(Instant::now());
-                }
-            }
-            anyhow::bail!("the daemon went away")
+            signals.entry(&wanted).await?;
+            anyhow::Ok(Instant::now())
         };
         let bytes = value(number, 1024);
         let (written, shown) = tokio::join!(writer.put(&session, &wanted, &bytes), shown);
@@ -56,7 +49,7 @@ pub(super) async fn until_shown(_: u64) -> anyhow::Result<Vec<Figure>> {
 
 /// 64 clients, each with a connection of its own.
 #[tokio::main]
-pub(super) async fn at_once(entries: u64) -> anyhow::Result<Vec<Figure>> {
+pub(super) async fn at_once(Scale { entries, .. }: Scale) -> anyhow::Result<Vec<Figure>> {
     const CLIENTS: u64 = 64;
     let each = entries.div_ceil(5 * CLIENTS);
     let host = host("busy");
