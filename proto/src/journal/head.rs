@@ -87,6 +87,18 @@ impl Head {
     /// # Errors
     /// If the bytes are malformed or too many, hold a critical element that is not known, or are not signed by the device that they name.
     pub fn open(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (head, signed, signature) = Self::read(bytes)?;
+        let valid = verify(&head.journal.device, "head", signed, &signature);
+        if valid { Ok(head) } else { Err(DecodeError::Signature("head")) }
+    }
+
+    /// Reads a head of this device's own store: what lies there was opened, or signed, before.
+    pub(crate) fn stored(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::read(bytes).map(|(head, ..)| head)
+    }
+
+    /// The head, what was signed of it, and the signature.
+    fn read(bytes: &[u8]) -> Result<(Self, &[u8], [u8; 64]), DecodeError> {
         if bytes.len() > HEAD_BYTES {
             return Err(DecodeError::TooLarge { what: "head", len: bytes.len(), max: HEAD_BYTES });
         }
@@ -106,8 +118,7 @@ impl Head {
         let signed = r.since(0);
         let signature = r.array()?;
         r.finish()?;
-        let valid = verify(&head.journal.device, "head", signed, &signature);
-        if valid { Ok(head) } else { Err(DecodeError::Signature("head")) }
+        Ok((head, signed, signature))
     }
 
     /// The object as it came.

@@ -87,6 +87,11 @@ impl Peaks {
         let size = self.size >> level << level;
         Self { size, roots: self.roots[..size.count_ones() as usize].to_vec() }
     }
+
+    /// The others: the roots of the perfect subtrees behind that multiple.
+    pub(crate) fn behind_multiple(&self, level: u8) -> &[Hash] {
+        &self.roots[(self.size >> level).count_ones() as usize..]
+    }
 }
 
 /// Whether a perfect subtree of 2^`level` leaves can begin at `number`.

@@ -62,6 +62,9 @@ impl Outgoing {
         let Some(source) = Source::find(store, journal, upto)?.filter(|source| from < source.end) else {
             return Ok(None);
         };
+        if source.is_end(store, from)? {
+            return Ok(Some(source.last(from)));
+        }
         for level in source.level(store, from)?..=SEGMENT_LEVEL {
             if let Some(header) = source.header(store, from, level)? {
                 let next = header.from;
@@ -169,9 +172,33 @@ impl Source {
             return Ok(None);
         };
         let damaged = |error| StoreError(format!("the head of a journal is damaged: {error}"));
-        let signed = Head::open(&record.head).map_err(damaged)?.size;
+        let signed = Head::stored(&record.head).map_err(damaged)?.size;
         let end = upto.map_or(signed, |upto| upto.min(signed));
         Ok((end <= record.peaks.size()).then_some(Self { index, record, end }))
+    }
+
+    /// Whether what lies from `from` on is held without a gap, fits into one segment, and ends the journal within its last
+    /// block. So it is with what was just written: nothing else of the block has to be read and hashed for it.
+    fn is_end(&self, store: &dyn Read, from: u64) -> Result<bool, StoreError> {
+        let (end, size) = (self.end, self.record.peaks.size());
+        if end < size || from / BLOCK < end / BLOCK {
+            return Ok(false);
+        }
+        let (mut next, mut bytes) = (from, 0);
+        tables::each_row(store, self.index, from, end, |number, row| {
+            next += u64::from(number == next);
+            bytes += row.len();
+            Ok(())
+        })?;
+        Ok(next == end && bytes <= SEGMENT_BYTES)
+    }
+
+    /// The range of which [`Self::is_end`] is true.
+    fn last(self, from: u64) -> Outgoing {
+        let (head, tail) = (self.record.head.clone(), self.record.peaks.behind_multiple(SEGMENT_LEVEL).to_vec());
+        let (level, ext) = (SEGMENT_LEVEL, Extensions::default());
+        let header = TransferHeader { head, from, level, roots: Vec::new(), tail, ext };
+        Outgoing { source: self, level, next: from, header: Some(header), block: None, bytes: 0 }
     }
 
     fn block(&self, store: &dyn Read, at: u64) -> Result<Block, StoreError> {

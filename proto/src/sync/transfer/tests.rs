@@ -1,5 +1,7 @@
 //! Two or three devices in memory that pass journals on.
 
+use std::cell::Cell;
+
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -9,7 +11,7 @@ use crate::id::{AccountId, EpochId, JournalId, RunId, SessionId};
 use crate::journal::{Author, Journals, Operation, Sealed};
 use crate::key::Identity;
 use crate::limits::{FRAME_SEGMENT, SEGMENT_BYTES};
-use crate::store::{MemoryStore, Read};
+use crate::store::{MemoryStore, Read, Row, StoreError, Table};
 use crate::sync::vector::wants;
 use crate::wire::frame::Frame;
 use crate::wire::message::kind;
@@ -318,6 +320,41 @@ fn small_ranges_travel_inline_and_large_ones_do_not() {
     assert_eq!(inline(&a.store, a.journal(), 50, None).unwrap(), None);
     a.write(4000, 200);
     assert_eq!(inline(&a.store, a.journal(), 50, None).unwrap(), None);
+}
+
+/// Counts the operations that are read through it.
+struct Counting<'a> {
+    store: &'a MemoryStore,
+    read: Cell<usize>,
+}
+
+impl Read for Counting<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read.update(|read| read + usize::from(table == Table::Operations));
+        self.store.get(table, key)
+    }
+
+    fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        let rows = self.store.range(table, from, to, limit)?;
+        self.read.update(|read| read + if table == Table::Operations { rows.len() } else { 0 });
+        Ok(rows)
+    }
+}
+
+#[test]
+fn a_new_operation_is_sent_without_a_look_at_the_others() {
+    let (mut a, mut b) = (Device::new(10), Device::new(11));
+    for size in [1, 1000, 1024, 1500] {
+        a.write(size - usize::try_from(a.journals.size(a.journal())).unwrap(), 100);
+        b.fetch(&a);
+        a.write(1, 100);
+        let held = b.journals.size(a.journal());
+        let counting = Counting { store: &a.store, read: Cell::new(0) };
+        assert!(inline(&counting, a.journal(), held, None).unwrap().is_some());
+        assert_eq!(counting.read.get(), 2, "once for its length and once for its content");
+        b.receive(&a.frames(a.journal(), held), None).unwrap();
+        b.assert_same_as(&a, a.journal());
+    }
 }
 
 #[test]
