@@ -1,6 +1,7 @@
 //! Keys and the few cryptographic operations that the formats need, in terms of well-known crates.
 
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use aes_gcm_siv::Aes256GcmSiv;
+use chacha20poly1305::aead::{Aead, AeadInOut, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use hkdf::Hkdf;
@@ -79,11 +80,18 @@ pub fn label(text: &str) -> Vec<u8> {
     out
 }
 
+/// [`label`] in parts that need no memory of their own.
+fn labelled(text: &str) -> ([u8; 1], &'static [u8], &[u8]) {
+    const PREFIX: &[u8] = b"kinlink/1 ";
+    ([u8::try_from(PREFIX.len() + text.len()).unwrap_or(u8::MAX)], PREFIX, text.as_bytes())
+}
+
 /// `H(label, parts…)`: SHA-256 with a domain label.
 #[must_use]
 pub fn hash(text: &str, parts: &[&[u8]]) -> Hash {
     let mut h = Sha256::new();
-    h.update(label(text));
+    let (len, prefix, rest) = labelled(text);
+    [&len, prefix, rest].into_iter().for_each(|part| h.update(part));
     parts.iter().for_each(|part| h.update(part));
     Hash(h.finalize().into())
 }
@@ -113,7 +121,8 @@ pub fn derive(secret: &[u8], salt: &[u8], text: &str, parts: &[&[u8]]) -> Secret
 pub fn mac(key: &Secret, text: &str, parts: &[&[u8]]) -> [u8; 32] {
     // HMAC takes keys of any length: this cannot fail, and an empty result would verify nowhere.
     let Ok(mut mac) = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&key.0) else { return [0; 32] };
-    mac.update(&label(text));
+    let (len, prefix, rest) = labelled(text);
+    [&len, prefix, rest].into_iter().for_each(|part| mac.update(part));
     parts.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().into()
 }
@@ -288,6 +297,40 @@ pub(crate) mod work {
         DONE.get()
     }
 }
+
+/// As [`open`], into `plain`, which is cleared first: whoever opens many keeps the buffer. Whether it did; if not, `plain` is
+/// empty.
+#[must_use]
+pub fn open_into(key: &Secret, aad: &[u8], sealed: &[u8], plain: &mut Vec<u8>) -> bool {
+    plain.clear();
+    let Some((nonce, ciphertext)) = sealed.split_first_chunk::<NONCE>() else { return false };
+    plain.extend_from_slice(ciphertext);
+    let cipher = XChaCha20Poly1305::new(&Key::from(key.0));
+    let opened = cipher.decrypt_in_place(&XNonce::from(*nonce), aad, plain).is_ok();
+    if !opened {
+        plain.clear();
+    }
+    opened
+}
+
+/// Seals a row of the index so that the same row is always sealed alike: AES-256-GCM-SIV (RFC 8452), whose nonces may repeat.
+/// `place` is the associated data.
+#[must_use]
+pub fn seal_row(key: &Secret, place: &[u8], plaintext: &[u8]) -> Vec<u8> {
+    let cipher = Aes256GcmSiv::new(&Key::from(key.0));
+    // Fails only for more than 64 GiB; what does not open later is reported as damaged.
+    cipher.encrypt(&ROW_NONCE.into(), Payload { msg: plaintext, aad: place }).unwrap_or_default()
+}
+
+/// Opens what [`seal_row`] made; `None` if the key, the place or a byte is another.
+#[must_use]
+pub fn open_row(key: &Secret, place: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let cipher = Aes256GcmSiv::new(&Key::from(key.0));
+    cipher.decrypt(&ROW_NONCE.into(), Payload { msg: sealed, aad: place }).ok().map(Zeroizing::new)
+}
+
+/// RFC 8452 section 9: with one nonce for all, what is seen is which rows are equal; places differ, so none are.
+const ROW_NONCE: [u8; 12] = [0; 12];
 
 #[cfg(test)]
 mod tests {

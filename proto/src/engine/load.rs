@@ -49,7 +49,7 @@ impl Engine {
         let journals = Journals::load(cx.store)?;
         let index_key = load_index_key(&config, cx)?;
         let mut sessions = Sessions::load(cx.store, &index_key, &keyring)?;
-        sessions.begin_run(cx.store, config.run)?;
+        sessions.begin_run(config.run);
         let mut engine = Self {
             config,
             local,

@@ -237,6 +237,7 @@ impl Engine {
     /// # Errors
     /// As [`Self::handle`].
     pub fn settle(&mut self, cx: &mut Cx<'_>) -> Result<(), StoreError> {
+        self.sessions.settle(cx.store)?;
         let changed = std::mem::take(&mut self.changed);
         if changed.wrote {
             self.push_own(cx)?;

@@ -1,6 +1,6 @@
 //! Operations become entries, sessions and names.
 
-use super::content::{Content, OpenError, Space};
+use super::content::{Glance, OpenError, Space};
 use super::index::{self, Entry, EntryKey};
 use super::record::{END_KEY, End, RECORD_KEY, Record};
 use super::register::{Applied, OpId, ValueRef};
@@ -8,10 +8,11 @@ use super::{LABEL, Sessions, device_known_key, device_name_key};
 use crate::id::{DeviceId, EpochId, SessionId};
 use crate::journal::Journals;
 use crate::journal::operation::Header;
+use crate::key;
 use crate::limits::NAME_BYTES;
 use crate::roster::keyring::Keyring;
 use crate::store::{Store, StoreError, Table, prefix_end};
-use crate::wire::{Decode, Encode, Reader};
+use crate::wire::{Decode, Encode, Reader, Writer};
 
 /// Waiting operations that are read at once.
 const PAGE: usize = 256;
@@ -68,20 +69,27 @@ impl Sessions {
             wait(store, header)?;
             return Ok(None);
         };
-        match Content::open(header, &key, ciphertext) {
-            Ok(content) if self.allows(header, &content) => self.take_in(store, header, &content),
+        let mut plain = std::mem::take(&mut self.opened);
+        let content = match key::open_into(&key, &header.to_bytes(), ciphertext, &mut plain) {
+            true => Glance::of(&plain),
+            false => Err(OpenError::Sealed),
+        };
+        let change = match content {
+            Ok(content) if self.allows(header, &content) => self.take_in(store, header, &content)?,
             Ok(_) | Err(OpenError::Sealed | OpenError::Malformed(_)) => {
                 self.unreadable = self.unreadable.saturating_add(1);
-                Ok(None)
+                None
             }
             // It stays among the waiting ones, for the version that understands it.
             Err(OpenError::Newer) => {
                 self.update_needed = true;
                 wait(store, header)?;
-                Ok(None)
+                None
             }
-            Err(OpenError::Ignorable) => Ok(None),
-        }
+            Err(OpenError::Ignorable) => None,
+        };
+        self.opened = plain;
+        Ok(change)
     }
 
     /// Takes in the operations that waited for `epochs`, whose secrets are in `keyring` now.
@@ -128,11 +136,11 @@ impl Sessions {
 
     /// Whether content means what it may mean: nobody deletes a record or an end, ends a session in another's name, or
     /// ends the account session. The answer depends on the operation alone, so it is the same on every device.
-    fn allows(&self, header: &Header, content: &Content) -> bool {
+    fn allows(&self, header: &Header, content: &Glance<'_>) -> bool {
         if content.space == Space::Entry {
             return true;
         }
-        let (key, value) = (content.key.as_slice(), content.value());
+        let (key, value) = (content.key, content.value);
         Some(header.session) != self.account
             && match value {
                 Some(value) if key == RECORD_KEY => Record::from_bytes(value).is_ok(),
@@ -147,41 +155,58 @@ impl Sessions {
         &mut self,
         store: &mut dyn Store,
         header: &Header,
-        content: &Content,
+        content: &Glance<'_>,
     ) -> Result<Option<Change>, StoreError> {
-        let name = self.index.name(header.session, content.space, &content.key);
+        let number = self.summary(header.session).number;
+        let name = self.index.name(number, header.session, content.space, content.key);
         let old = self.index.entry(store, &name)?;
         let mut entry = old.clone().unwrap_or_else(|| Entry {
             space: content.space,
-            key: content.key.clone(),
+            key: content.key.to_vec(),
+            changed: 0,
             register: super::register::Register::default(),
         });
         let applied = entry.register.apply(value_ref(header, content), &content.context);
+        if applied.changed {
+            self.note_change(store, header.session, &name, &mut entry)?;
+        }
         if old.as_ref() != Some(&entry) {
             self.index.put_entry(store, &name, &entry)?;
         }
-        note_covered(store, &name, &applied)?;
-        if applied.changed {
-            self.note_change(store, &name, &entry)?;
+        self.note_covered(store, &name, &applied)?;
+        Ok(self.summarize(header, content, &entry, &applied))
+    }
+
+    /// Remembers which operations were covered, and by which, for [`Sessions::sweep`]. The first one that covered is kept:
+    /// the others will have reported it first.
+    fn note_covered(&self, store: &mut dyn Store, name: &EntryKey, applied: &Applied) -> Result<(), StoreError> {
+        let written = |op| {
+            let mut w = Writer::new();
+            self.index.authors().write_op(&mut w, op);
+            w.finish()
+        };
+        for (op, by) in &applied.covered {
+            let key = written(*op);
+            if store.get(Table::Covered, &key)?.is_none() {
+                store.put(Table::Covered, &key, &[&name[..], &written(*by)].concat())?;
+            }
         }
-        let change = self.summarize(header, content, &entry, &applied);
-        self.write_summary(store, header.session)?;
-        Ok(change)
+        Ok(())
     }
 
     /// Brings the session's summary up to date, and says what a client should hear.
-    fn summarize(&mut self, header: &Header, content: &Content, entry: &Entry, applied: &Applied) -> Option<Change> {
+    fn summarize(&mut self, header: &Header, content: &Glance<'_>, entry: &Entry, applied: &Applied) -> Option<Change> {
         let session = header.session;
         let (is_account, kept) = (Some(session) == self.account, self.is_kept(session, content));
-        let summary = self.summaries.entry(session).or_default();
+        let summary = self.summary(session);
         let (had_record, was_ended) = (summary.info().is_some(), summary.ended());
         summary.touch(content.time);
         if kept {
             let op = OpId { journal: header.journal, number: header.number };
-            summary.keep(content.space, &content.key, &entry.register, (op, content.time, content.value()));
+            summary.keep(content.space, content.key, &entry.register, (op, content.time, content.value));
         }
         summary.refresh();
-        let key = content.key.clone();
+        let key = content.key.to_vec();
         let (has_record, end) = (summary.info().is_some(), summary.end());
         match content.space {
             Space::Record if has_record && !had_record => Some(Change::Created { session }),
@@ -197,22 +222,15 @@ impl Sessions {
     }
 
     /// Whether a key's values are kept in memory.
-    fn is_kept(&self, session: SessionId, content: &Content) -> bool {
-        let key = content.key.as_slice();
+    fn is_kept(&self, session: SessionId, content: &Glance<'_>) -> bool {
+        let key = content.key;
         match content.space {
             Space::Record => key == RECORD_KEY || key == END_KEY,
             Space::Entry if Some(session) == self.account => {
-                let short = content.value().is_none_or(|value| value.len() <= NAME_BYTES);
+                let short = content.value.is_none_or(|value| value.len() <= NAME_BYTES);
                 short && (key == LABEL || named_device(key).is_some() || known_device(key).is_some())
             }
             Space::Entry => false,
-        }
-    }
-
-    fn write_summary(&self, store: &mut dyn Store, session: SessionId) -> Result<(), StoreError> {
-        match self.summaries.get(&session) {
-            Some(summary) => self.index.put_summary(store, session, summary),
-            None => Ok(()),
         }
     }
 }
@@ -233,26 +251,14 @@ fn known_device(key: &[u8]) -> Option<DeviceId> {
     (device_known_key(device) == key).then_some(device)
 }
 
-fn value_ref(header: &Header, content: &Content) -> ValueRef {
+fn value_ref(header: &Header, content: &Glance<'_>) -> ValueRef {
     ValueRef {
         op: OpId { journal: header.journal, number: header.number },
         time: content.time,
-        deleted: content.is_delete(),
+        deleted: content.value.is_none(),
         // Values are bounded far below 4 GiB.
-        size: content.value().map_or(0, |value| u32::try_from(value.len()).unwrap_or(u32::MAX)),
+        size: content.value.map_or(0, |value| u32::try_from(value.len()).unwrap_or(u32::MAX)),
     }
-}
-
-/// Remembers which operations were covered, and by which, for [`Sessions::sweep`]. The first one that covered is kept:
-/// the others will have reported it first.
-fn note_covered(store: &mut dyn Store, name: &EntryKey, applied: &Applied) -> Result<(), StoreError> {
-    for (op, by) in &applied.covered {
-        let key = op.to_bytes();
-        if store.get(Table::Covered, &key)?.is_none() {
-            store.put(Table::Covered, &key, &[&name[..], &by.to_bytes()].concat())?;
-        }
-    }
-    Ok(())
 }
 
 fn wait(store: &mut dyn Store, header: &Header) -> Result<(), StoreError> {

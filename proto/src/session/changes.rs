@@ -6,15 +6,15 @@
 //! session and this history, which ends when the index is built anew ([`Sessions::clear`]), and to the run of the daemon
 //! in which that number was given: on a disk that was restored another run gives it again, to something else.
 //!
-//! Rows of [`Table::Changes`], whose names say no more than those of [`Table::Entries`]:
+//! An entry's row has its number, and that of its session the highest that was given and the run in which it was. Rows of
+//! [`Table::Changes`], whose names say no more than those of [`Table::Entries`], by the session's number `u32`:
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `history` | `u64`: how often the index was built anew |
-//! | session, 0 | `u64`: the highest number given; the run in which it was |
-//! | session, 1, PRF of (space, key) | `u64`: the number of the entry's last change |
-//! | session, 2, number `u64` | the PRF |
-//! | session, 3, the complement of a number | the run in which that one and those up to the next such row were given |
+//! | session, 0, number `u64` | the PRF in the name of the entry's row |
+//! | session, 1, the complement of a number | the run in which that one and those up to the next such row were given |
+//!
+//! How often the index was built anew stands in [`Table::Meta`].
 
 use super::Sessions;
 use super::content::Space;
@@ -25,11 +25,9 @@ use crate::key::{self, Secret};
 use crate::store::{Read, Store, StoreError, Table, prefix_end};
 use crate::wire::{Decode, Encode};
 
-const HISTORY: &[u8] = b"history";
-const LAST: u8 = 0;
-const BY_ROW: u8 = 1;
-const BY_NUMBER: u8 = 2;
-const RUNS: u8 = 3;
+const HISTORY: &[u8] = b"index history";
+const BY_NUMBER: u8 = 0;
+const RUNS: u8 = 1;
 /// Bytes of a number in front of a cursor's MAC.
 const NUMBER: usize = 8;
 
@@ -63,18 +61,21 @@ impl Sessions {
         limit: usize,
     ) -> Result<(Vec<Changed>, Cursor), ReadError> {
         self.readable(session)?;
+        let Some(place) = self.summaries.get(&session).map(|summary| summary.number) else {
+            return Err(ReadError::NotFound);
+        };
         let mut at = match cursor {
             None => 0,
             Some(cursor) => self.read_cursor(store, session, cursor)?.ok_or(ReadError::StartOver)?,
         };
-        let (mut found, end) = (Vec::new(), prefix_end(&row(session, BY_NUMBER, &[])));
+        let (mut found, end) = (Vec::new(), prefix_end(&row(place, BY_NUMBER, &[])));
         while found.len() < limit {
-            let from = row(session, BY_NUMBER, &at.saturating_add(1).to_be_bytes());
+            let from = row(place, BY_NUMBER, &at.saturating_add(1).to_be_bytes());
             let rows = store.range(Table::Changes, &from, &end, limit - found.len())?;
             let Some((newest, _)) = rows.last() else { break };
             at = number(newest.get(from.len() - NUMBER..))?;
             for (_, prf) in rows {
-                let entry = self.index.entry(store, &[session.as_bytes(), prf.as_slice()].concat())?;
+                let entry = self.index.entry(store, &[&place.to_be_bytes(), prf.as_slice()].concat())?;
                 found.extend(entry.and_then(changed));
             }
         }
@@ -87,67 +88,55 @@ impl Sessions {
     /// # Errors
     /// If the store cannot be read.
     pub fn version(&self, store: &dyn Read, session: SessionId, key: &[u8]) -> Result<Option<Version>, StoreError> {
-        let entry = self.index.entry(store, &self.index.name(session, Space::Entry, key))?;
+        let entry = self.row(store, session, Space::Entry, key)?;
         Ok(entry.and_then(|entry| version(self.index.prf(), session, &entry)))
     }
 
-    /// Begins a run, which gives the numbers from now on: to be called after [`Self::load`]. The entries of a store that was
-    /// made before there were numbers get one each.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub fn begin_run(&mut self, store: &mut dyn Store, run: RunId) -> Result<(), StoreError> {
+    /// Begins a run, which gives the numbers from now on: to be called after [`Self::load`].
+    pub fn begin_run(&mut self, run: RunId) {
         self.run = run;
-        if history(store)?.is_some() {
-            return Ok(());
-        }
-        put(store, HISTORY, 0)?;
-        let mut names = Vec::new();
-        index::rows(store, Table::Entries, &[], |(name, _)| {
-            names.push(name);
-            Ok(())
-        })?;
-        for name in names {
-            let entry = self.index.entry(store, &name)?;
-            if let (Some(entry), Ok(name)) = (entry, EntryKey::try_from(name)) {
-                self.note_change(store, &name, &entry)?;
-            }
-        }
-        Ok(())
     }
 
     /// Gives an entry the next number. The names in the account session are nothing that apps read.
-    pub(super) fn note_change(&self, store: &mut dyn Store, name: &EntryKey, entry: &Entry) -> Result<(), StoreError> {
-        let (session, prf) = index::place_of(name);
+    pub(super) fn note_change(
+        &mut self,
+        store: &mut dyn Store,
+        session: SessionId,
+        name: &EntryKey,
+        entry: &mut Entry,
+    ) -> Result<(), StoreError> {
         if entry.space != Space::Entry || Some(session) == self.account {
             return Ok(());
         }
-        let of_row = row(session, BY_ROW, prf);
-        if let Some(old) = store.get(Table::Changes, &of_row)? {
-            store.delete(Table::Changes, &row(session, BY_NUMBER, &old))?;
+        let (place, prf) = index::place_of(name);
+        if entry.changed > 0 {
+            store.delete(Table::Changes, &row(place, BY_NUMBER, &entry.changed.to_be_bytes()))?;
         }
-        let (last, run) = last(store, session)?;
+        let now = self.run;
+        let summary = self.summary(session);
+        let (last, run) = summary.last;
         let next = last.saturating_add(1);
-        if run != self.run {
-            store.put(Table::Changes, &row(session, RUNS, &(!next).to_be_bytes()), &self.run.0)?;
+        summary.last = (next, now);
+        if run != now {
+            store.put(Table::Changes, &row(place, RUNS, &(!next).to_be_bytes()), &now.0)?;
         }
-        store.put(Table::Changes, &row(session, LAST, &[]), &[&next.to_be_bytes()[..], &self.run.0].concat())?;
-        put(store, &of_row, next)?;
-        store.put(Table::Changes, &row(session, BY_NUMBER, &next.to_be_bytes()), prf)
+        entry.changed = next;
+        store.put(Table::Changes, &row(place, BY_NUMBER, &next.to_be_bytes()), prf)
     }
 
     /// Forgets all numbers, and with them every cursor that was given out.
     pub(super) fn begin_history(store: &mut dyn Store) -> Result<(), StoreError> {
         let next = history(store)?.unwrap_or_default().saturating_add(1);
         store.clear(Table::Changes)?;
-        put(store, HISTORY, next)
+        store.put(Table::Meta, HISTORY, &next.to_be_bytes())
     }
 }
 
 impl Sessions {
     fn cursor(&self, store: &dyn Read, session: SessionId, number: u64) -> Result<Cursor, StoreError> {
         let history = history(store)?.unwrap_or_default().to_be_bytes();
-        let (run, number) = (run_of(store, session, number)?, number.to_be_bytes());
+        let place = self.summaries.get(&session).map_or(u32::MAX, |summary| summary.number);
+        let (run, number) = (run_of(store, place, number)?, number.to_be_bytes());
         let mac = key::mac(self.index.prf(), "cursor", &[session.as_bytes(), &history, &run.0, &number]);
         let mut cursor = [0; Cursor::LEN];
         cursor[..NUMBER].copy_from_slice(&number);
@@ -158,15 +147,15 @@ impl Sessions {
     /// The number of a cursor, if it holds.
     fn read_cursor(&self, store: &dyn Read, session: SessionId, cursor: Cursor) -> Result<Option<u64>, StoreError> {
         let at = number(cursor.0.get(..NUMBER))?;
-        let given = at <= last(store, session)?.0;
+        let given = self.summaries.get(&session).is_some_and(|summary| at <= summary.last.0);
         Ok((given && key::same(&self.cursor(store, session, at)?.0, &cursor.0)).then_some(at))
     }
 }
 
 /// The run in which a number was given; none for 0.
-fn run_of(store: &dyn Read, session: SessionId, number: u64) -> Result<RunId, StoreError> {
-    let from = row(session, RUNS, &(!number).to_be_bytes());
-    let found = store.range(Table::Changes, &from, &prefix_end(&row(session, RUNS, &[])), 1)?;
+fn run_of(store: &dyn Read, place: u32, number: u64) -> Result<RunId, StoreError> {
+    let from = row(place, RUNS, &(!number).to_be_bytes());
+    let found = store.range(Table::Changes, &from, &prefix_end(&row(place, RUNS, &[])), 1)?;
     found.first().map_or(Ok(RunId::NONE), |(_, run)| to_run(run))
 }
 
@@ -195,28 +184,16 @@ fn version(prf: &Secret, session: SessionId, entry: &Entry) -> Option<Version> {
     Some(Version(version))
 }
 
-fn row(session: SessionId, kind: u8, rest: &[u8]) -> Vec<u8> {
-    [session.as_bytes(), &[kind][..], rest].concat()
+fn row(place: u32, kind: u8, rest: &[u8]) -> Vec<u8> {
+    [&place.to_be_bytes(), &[kind][..], rest].concat()
 }
 
 fn history(store: &dyn Read) -> Result<Option<u64>, StoreError> {
-    store.get(Table::Changes, HISTORY)?.map(|bytes| number(Some(&bytes))).transpose()
-}
-
-/// The highest number given, and in which run.
-fn last(store: &dyn Read, session: SessionId) -> Result<(u64, RunId), StoreError> {
-    match store.get(Table::Changes, &row(session, LAST, &[]))? {
-        None => Ok((0, RunId::NONE)),
-        Some(bytes) => Ok((number(bytes.get(..NUMBER))?, to_run(bytes.get(NUMBER..).unwrap_or_default())?)),
-    }
+    store.get(Table::Meta, HISTORY)?.map(|bytes| number(Some(&bytes))).transpose()
 }
 
 fn to_run(bytes: &[u8]) -> Result<RunId, StoreError> {
     RunId::from_bytes(bytes).map_err(|_| damaged())
-}
-
-fn put(store: &mut dyn Store, key: &[u8], number: u64) -> Result<(), StoreError> {
-    store.put(Table::Changes, key, &number.to_be_bytes())
 }
 
 fn number(bytes: Option<&[u8]>) -> Result<u64, StoreError> {

@@ -18,7 +18,7 @@ use crate::id::JournalId;
 use crate::journal::Journals;
 use crate::roster::keyring::Keyring;
 use crate::store::{Store, StoreError, Table};
-use crate::wire::Decode;
+use crate::wire::Reader;
 
 impl Sessions {
     /// Drops the content of operations that are covered by ones which every linked device has reported: `reported` says
@@ -41,7 +41,7 @@ impl Sessions {
             page.last().filter(|_| page.len() == limit).map(|(last, _)| index::after(last)).unwrap_or_default();
         let mut dropped = 0;
         for (name, row) in page {
-            let Some((op, entry, first)) = covered(&name, &row) else { continue };
+            let Some((op, entry, first)) = self.covered(&name, &row) else { continue };
             let candidates = [Some(first), self.covering(store, entry, op)?];
             let reported = candidates.into_iter().flatten().filter(|by| reported(by.journal, by.number));
             if replaced(store, keyring, journals, op, reported)? {
@@ -50,6 +50,13 @@ impl Sessions {
             }
         }
         Ok(dropped)
+    }
+
+    /// A row of [`Table::Covered`]: the covered operation, the row of its key, and the operation that covered it first.
+    fn covered<'a>(&self, name: &[u8], row: &'a [u8]) -> Option<(OpId, &'a [u8], OpId)> {
+        let (entry, by) = row.split_at_checked(ENTRY_KEY)?;
+        let op = |bytes| self.index.authors().read_op(&mut Reader::new(bytes)).ok();
+        Some((op(name)?, entry, op(by)?))
     }
 
     fn covering(&self, store: &dyn Store, entry: &[u8], op: OpId) -> Result<Option<OpId>, StoreError> {
@@ -98,10 +105,4 @@ fn names_all(new: &Content, by: OpId, old: &Content, op: OpId) -> bool {
     // What an operation says of its own journal from itself on does not count.
     let named = old.context.iter().filter(|seen| seen.journal != op.journal);
     named.chain([&itself]).all(seen)
-}
-
-/// A row of [`Table::Covered`]: the covered operation, the row of its key, and the operation that covered it first.
-fn covered<'a>(name: &[u8], row: &'a [u8]) -> Option<(OpId, &'a [u8], OpId)> {
-    let (entry, by) = row.split_at_checked(ENTRY_KEY)?;
-    Some((OpId::from_bytes(name).ok()?, entry, OpId::from_bytes(by).ok()?))
 }

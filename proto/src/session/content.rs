@@ -54,6 +54,56 @@ pub enum Write {
     Delete,
 }
 
+/// The plaintext of an operation, read in place.
+pub(super) struct Glance<'a> {
+    pub(super) space: Space,
+    pub(super) time: Wall,
+    pub(super) key: &'a [u8],
+    pub(super) context: Vec<Seen>,
+    /// `None` if the key is removed.
+    pub(super) value: Option<&'a [u8]>,
+    ext: Extensions,
+}
+
+impl<'a> Glance<'a> {
+    /// Reads what was opened.
+    pub(super) fn of(plain: &'a [u8]) -> Result<Self, OpenError> {
+        let kind = Reader::new(plain).u16()?;
+        match kind {
+            PUT | DELETE => {}
+            newer if newer & CRITICAL != 0 => return Err(OpenError::Newer),
+            _ => return Err(OpenError::Ignorable),
+        }
+        let mut r = Reader::new(plain);
+        let glance = Self::read(&mut r)?;
+        r.finish()?;
+        match glance.ext.critical() {
+            Some(_) => Err(OpenError::Newer),
+            None => Ok(glance),
+        }
+    }
+
+    fn read(r: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let kind = r.u16()?;
+        let space = Space::decode(r)?;
+        let time = Wall(r.u64()?);
+        let key = r.v16("key", KEY_BYTES)?;
+        let context = r.n8("context", CONTEXT_ENTRIES)?;
+        sorted("context", &context, |seen: &Seen| seen.journal)?;
+        let value = match kind {
+            PUT => Some(r.v32("value", VALUE_BYTES)?),
+            DELETE => None,
+            value => return Err(DecodeError::Newer { what: "kind of operation", value: value.into() }),
+        };
+        Ok(Self { space, time, key, context, value, ext: Extensions::decode(r)? })
+    }
+
+    fn keep(self) -> Content {
+        let Self { space, time, key, context, value, ext } = self;
+        Content { ext, ..Content::new(space, time, key, context, value) }
+    }
+}
+
 /// The plaintext of an operation.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Content {
@@ -119,17 +169,7 @@ impl Content {
     /// If it was sealed under another key or header, is malformed, or needs a newer version.
     pub fn open(header: &Header, key: &Secret, ciphertext: &[u8]) -> Result<Self, OpenError> {
         let plain = key::open(key, &header.to_bytes(), ciphertext).ok_or(OpenError::Sealed)?;
-        let kind = Reader::new(&plain).u16()?;
-        match kind {
-            PUT | DELETE => {}
-            newer if newer & CRITICAL != 0 => return Err(OpenError::Newer),
-            _ => return Err(OpenError::Ignorable),
-        }
-        let content = Self::from_bytes(&plain)?;
-        match content.ext.critical() {
-            Some(_) => Err(OpenError::Newer),
-            None => Ok(content),
-        }
+        Ok(Glance::of(&plain)?.keep())
     }
 
     /// Whether the key is removed.
@@ -172,18 +212,7 @@ impl Encode for Content {
 
 impl Decode for Content {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let kind = r.u16()?;
-        let space = Space::decode(r)?;
-        let time = Wall(r.u64()?);
-        let key = r.v16("key", KEY_BYTES)?.to_vec();
-        let context = r.n8("context", CONTEXT_ENTRIES)?;
-        sorted("context", &context, |seen: &Seen| seen.journal)?;
-        let write = match kind {
-            PUT => Write::Put(r.v32("value", VALUE_BYTES)?.to_vec()),
-            DELETE => Write::Delete,
-            value => return Err(DecodeError::Newer { what: "kind of operation", value: value.into() }),
-        };
-        Ok(Self { space, time, key, context, write, ext: Extensions::decode(r)? })
+        Ok(Glance::read(r)?.keep())
     }
 }
 

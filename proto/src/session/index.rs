@@ -1,26 +1,26 @@
 //! The rows of the index: how they are named and sealed.
 //!
-//! A row is named by a PRF and sealed under a key of this device alone. The seal has to be deterministic, as applying an operation
-//! has no randomness: the nonce is a MAC over the row's place and plaintext, so that it repeats only
-//! where place and plaintext do (the construction of SIV, RFC 5297). The nonce of XChaCha20-Poly1305 has room for 192 bits of it.
+//! A row is named by the local number of its session and a PRF of its key, and sealed under a key of this device alone. The seal has
+//! to be the same each time, as applying an operation has no randomness: see [`key::seal_row`].
 
 use std::collections::BTreeMap;
 
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
 
+use super::authors::Authors;
 use super::content::Space;
 use super::register::Register;
 use super::summary::Summary;
 use crate::id::SessionId;
-use crate::key::{self, NONCE, Secret};
+use crate::key::{self, Secret};
 use crate::limits::KEY_BYTES;
 use crate::store::{Read, Row, Store, StoreError, Table, prefix_end};
 use crate::wire::{Decode, DecodeError, Encode, Reader, Writer};
 
-/// Bytes of a row's name: SessionId, then 16 bytes of the PRF.
-pub(super) const ENTRY_KEY: usize = SessionId::LEN + 16;
+/// Bytes of the PRF in a row's name: within one session no two keys share it by chance, and nobody can look for such keys.
+const PRF: usize = 12;
+/// Bytes of a row's name: the session's number as `u32`, then the PRF.
+pub(super) const ENTRY_KEY: usize = 4 + PRF;
 /// Rows read at once.
 const PAGE: usize = 256;
 
@@ -32,20 +32,22 @@ pub(super) type EntryKey = [u8; ENTRY_KEY];
 pub(super) struct Entry {
     pub(super) space: Space,
     pub(super) key: Vec<u8>,
+    /// The number of its last change, of [`super::changes`]; 0 if it has none.
+    pub(super) changed: u64,
     pub(super) register: Register,
 }
 
 /// Names, seals and opens rows.
 pub(super) struct Index {
     prf: Secret,
-    cipher: Secret,
-    nonces: Secret,
+    rows: Secret,
+    authors: Authors,
 }
 
 impl Index {
-    pub(super) fn new(index_key: &Secret) -> Self {
-        let derived = |text| key::derive(&index_key.0, &[], text, &[]);
-        Self { prf: index_key.clone(), cipher: derived("index rows"), nonces: derived("index nonces") }
+    pub(super) fn load(store: &dyn Read, index_key: &Secret) -> Result<Self, StoreError> {
+        let rows = key::derive(&index_key.0, &[], "index rows", &[]);
+        Ok(Self { prf: index_key.clone(), rows, authors: Authors::load(store)? })
     }
 
     /// What rows are named by; other MACs under it have labels of their own.
@@ -53,32 +55,43 @@ impl Index {
         &self.prf
     }
 
-    /// Names the row of a key: its session, and a PRF of (session, space, key).
-    pub(super) fn name(&self, session: SessionId, space: Space, key: &[u8]) -> EntryKey {
+    pub(super) fn authors(&self) -> &Authors {
+        &self.authors
+    }
+
+    /// Names the row of a key of the session that has this number.
+    pub(super) fn name(&self, number: u32, session: SessionId, space: Space, key: &[u8]) -> EntryKey {
         let prf = key::mac(&self.prf, "index", &[session.as_bytes(), &[space.code()], key]);
         let mut name = [0; ENTRY_KEY];
-        name[..SessionId::LEN].copy_from_slice(session.as_bytes());
-        name[SessionId::LEN..].copy_from_slice(&prf[..ENTRY_KEY - SessionId::LEN]);
+        name[..4].copy_from_slice(&number.to_be_bytes());
+        name[4..].copy_from_slice(&prf[..PRF]);
         name
     }
 
     pub(super) fn entry(&self, store: &dyn Read, name: &[u8]) -> Result<Option<Entry>, StoreError> {
-        store.get(Table::Entries, name)?.map(|sealed| self.open(Table::Entries, name, &sealed)).transpose()
+        store.get(Table::Entries, name)?.map(|sealed| self.open_entry(name, &sealed)).transpose()
     }
 
-    pub(super) fn put_entry(&self, store: &mut dyn Store, name: &EntryKey, entry: &Entry) -> Result<(), StoreError> {
-        store.put(Table::Entries, name, &self.seal(Table::Entries, name, entry))
-    }
-
-    /// Calls `each` with every key of `session`, in no order that means anything.
-    pub(super) fn entries(
-        &self,
-        store: &dyn Read,
-        session: SessionId,
-        mut each: impl FnMut(Entry),
+    pub(super) fn put_entry(
+        &mut self,
+        store: &mut dyn Store,
+        name: &EntryKey,
+        entry: &Entry,
     ) -> Result<(), StoreError> {
-        rows(store, Table::Entries, session.as_bytes(), |(name, sealed)| {
-            each(self.open(Table::Entries, &name, &sealed)?);
+        for journal in entry.register.journals() {
+            self.authors.note(store, journal)?;
+        }
+        let mut w = Writer::with_capacity(64);
+        entry.write(&mut w, &self.authors);
+        let plain = Zeroizing::new(w.finish());
+        store.put(Table::Entries, name, &key::seal_row(&self.rows, &place(Table::Entries, name), &plain))
+    }
+
+    /// Calls `each` with every key of the session that has this number, in no order that means anything.
+    pub(super) fn entries(&self, store: &dyn Read, number: u32, mut each: impl FnMut(Entry)) -> Result<(), StoreError> {
+        let (from, to) = (number.to_be_bytes(), prefix_end(&number.to_be_bytes()));
+        store.each(Table::Entries, &from, &to, &mut |name, sealed| {
+            each(self.open_entry(name, sealed)?);
             Ok(())
         })
     }
@@ -87,7 +100,8 @@ impl Index {
         let mut all = BTreeMap::new();
         rows(store, Table::Sessions, &[], |(name, sealed)| {
             let id = SessionId::from_bytes(&name).map_err(|_| damaged())?;
-            let mut summary: Summary = self.open(Table::Sessions, &name, &sealed)?;
+            let plain = self.open(Table::Sessions, &name, &sealed)?;
+            let mut summary = Summary::from_bytes(&plain).map_err(|_| damaged())?;
             summary.refresh();
             all.insert(id, summary);
             Ok(())
@@ -101,25 +115,19 @@ impl Index {
         session: SessionId,
         summary: &Summary,
     ) -> Result<(), StoreError> {
-        let name = session.as_bytes();
-        store.put(Table::Sessions, name, &self.seal(Table::Sessions, name, summary))
+        let (name, plain) = (session.as_bytes(), Zeroizing::new(summary.to_bytes()));
+        store.put(Table::Sessions, name, &key::seal_row(&self.rows, &place(Table::Sessions, name), &plain))
     }
 
-    fn seal(&self, table: Table, name: &[u8], row: &impl Encode) -> Vec<u8> {
-        let (place, plain) = (place(table, name), Zeroizing::new(row.to_bytes()));
-        // The place has a fixed size within each table and begins with its name: no two inputs read the same.
-        let mac = key::mac(&self.nonces, "index nonce", &[&place, &plain]);
-        let mut nonce = [0; NONCE];
-        nonce.copy_from_slice(&mac[..NONCE]);
-        let cipher = XChaCha20Poly1305::new(&Key::from(self.cipher.0));
-        // Fails only for more than 256 GiB; what does not open later is reported as damaged.
-        let sealed = cipher.encrypt(&XNonce::from(nonce), Payload { msg: &plain, aad: &place }).unwrap_or_default();
-        [&nonce[..], &sealed].concat()
+    fn open_entry(&self, name: &[u8], sealed: &[u8]) -> Result<Entry, StoreError> {
+        let plain = self.open(Table::Entries, name, sealed)?;
+        let mut r = Reader::new(&plain);
+        let entry = Entry::read(&mut r, &self.authors).and_then(|entry| r.finish().map(|()| entry));
+        entry.map_err(|_| damaged())
     }
 
-    fn open<T: Decode>(&self, table: Table, name: &[u8], sealed: &[u8]) -> Result<T, StoreError> {
-        let plain = key::open(&self.cipher, &place(table, name), sealed).ok_or_else(damaged)?;
-        T::from_bytes(&plain).map_err(|_| damaged())
+    fn open(&self, table: Table, name: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        key::open_row(&self.rows, &place(table, name), sealed).ok_or_else(damaged)
     }
 }
 
@@ -144,11 +152,10 @@ pub(super) fn after(key: &[u8]) -> Vec<u8> {
     [key, &[0]].concat()
 }
 
-/// The session of an entry's row, and the PRF behind it.
-pub(super) fn place_of(name: &EntryKey) -> (SessionId, &[u8]) {
-    let mut session = [0; SessionId::LEN];
-    session.copy_from_slice(&name[..SessionId::LEN]);
-    (SessionId(session), &name[SessionId::LEN..])
+/// The number of the session of an entry's row, and the PRF behind it.
+pub(super) fn place_of(name: &EntryKey) -> (u32, &[u8]) {
+    let (number, prf) = name.split_at(4);
+    (number.iter().fold(0, |number, byte| number << 8 | u32::from(*byte)), prf)
 }
 
 fn place(table: Table, name: &[u8]) -> Vec<u8> {
@@ -159,27 +166,30 @@ fn damaged() -> StoreError {
     StoreError("a row of the session index does not open: the index must be rebuilt from the journals".into())
 }
 
-impl Encode for Entry {
-    fn encode(&self, w: &mut Writer) {
-        w.u8(1);
+impl Entry {
+    fn write(&self, w: &mut Writer, authors: &Authors) {
+        w.u8(LAYOUT);
         w.u8(self.space.code());
+        w.varint(self.changed);
         w.v16(&self.key);
-        self.register.encode(w);
+        self.register.write(w, authors);
+    }
+
+    fn read(r: &mut Reader<'_>, authors: &Authors) -> Result<Self, DecodeError> {
+        version(r)?;
+        let (space, changed) = (Space::decode(r)?, r.varint()?);
+        let key = r.v16("key", KEY_BYTES)?.to_vec();
+        Ok(Self { space, key, changed, register: Register::read(r, authors)? })
     }
 }
 
-impl Decode for Entry {
-    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        version(r)?;
-        let (space, key) = (Space::decode(r)?, r.v16("key", KEY_BYTES)?.to_vec());
-        Ok(Self { space, key, register: Register::decode(r)? })
-    }
-}
+/// The layout of rows that this version writes.
+pub(super) const LAYOUT: u8 = 2;
 
 /// Reads the version of a row's layout.
 pub(super) fn version(r: &mut Reader<'_>) -> Result<(), DecodeError> {
     match r.u8()? {
-        1 => Ok(()),
+        LAYOUT => Ok(()),
         value => Err(DecodeError::Newer { what: "row", value: value.into() }),
     }
 }

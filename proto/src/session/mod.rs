@@ -12,6 +12,7 @@
 //! (their author was revoked), [`Sessions::clear`] and apply anew those that still do.
 
 pub mod apply;
+mod authors;
 pub mod changes;
 pub mod compact;
 pub mod content;
@@ -24,7 +25,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use apply::Change;
 pub use changes::Changed;
@@ -34,8 +35,10 @@ pub use read::{Exported, KeyInfo, ReadError, Value};
 pub use record::{End, Record};
 pub use register::OpId;
 
-use self::index::Index;
+use self::index::{Entry, EntryKey, Index};
 use self::summary::Summary;
+use zeroize::Zeroizing;
+
 use crate::id::{AccountId, DeviceId, RunId, SessionId};
 use crate::key::{self, Secret};
 use crate::roster::keyring::Keyring;
@@ -91,6 +94,10 @@ pub struct Sessions {
     index: Index,
     account: Option<SessionId>,
     summaries: BTreeMap<SessionId, Summary>,
+    /// Those whose rows are to be written: [`Sessions::settle`].
+    unwritten: BTreeSet<SessionId>,
+    /// What was opened last, of this batch.
+    opened: Zeroizing<Vec<u8>>,
     unreadable: u64,
     update_needed: bool,
     /// Where the next sweep goes on.
@@ -112,10 +119,20 @@ impl Sessions {
     /// # Errors
     /// If the store cannot be read, or was sealed under another index key.
     pub fn load(store: &dyn Read, index_key: &Secret, keyring: &Keyring) -> Result<Self, StoreError> {
-        let index = Index::new(index_key);
+        let index = Index::load(store, index_key)?;
         let summaries = index.summaries(store)?;
         let account = keyring.account().map(account_session);
-        Ok(Self { index, account, summaries, unreadable: 0, update_needed: false, swept: Vec::new(), run: RunId::NONE })
+        Ok(Self {
+            index,
+            account,
+            summaries,
+            unwritten: BTreeSet::new(),
+            opened: Zeroizing::default(),
+            unreadable: 0,
+            update_needed: false,
+            swept: Vec::new(),
+            run: RunId::NONE,
+        })
     }
 
     /// Forgets everything, in memory and in the store, but the operations themselves. Cursors that were given out no longer
@@ -129,8 +146,23 @@ impl Sessions {
         }
         Self::begin_history(store)?;
         self.summaries.clear();
+        self.unwritten.clear();
         self.swept.clear();
         (self.unreadable, self.update_needed) = (0, false);
+        Ok(())
+    }
+
+    /// Ends a batch of operations, inside the same transaction: to be called after any number of [`Self::apply`].
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn settle(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
+        self.opened = Zeroizing::default();
+        for session in std::mem::take(&mut self.unwritten) {
+            if let Some(summary) = self.summaries.get(&session) {
+                self.index.put_summary(store, session, summary)?;
+            }
+        }
         Ok(())
     }
 
@@ -191,6 +223,25 @@ impl Sessions {
     /// The account is that of the keyring; it comes and goes with it.
     fn belong_to(&mut self, keyring: &Keyring) {
         self.account = keyring.account().map(account_session);
+    }
+
+    /// The name of a key's row; `None` in a session of which nothing is here.
+    fn name(&self, session: SessionId, space: Space, key: &[u8]) -> Option<EntryKey> {
+        Some(self.index.name(self.summaries.get(&session)?.number, session, space, key))
+    }
+
+    /// The row of a key.
+    fn row(&self, store: &dyn Read, session: SessionId, space: Space, key: &[u8]) -> Result<Option<Entry>, StoreError> {
+        self.name(session, space, key).map_or(Ok(None), |name| self.index.entry(store, &name))
+    }
+
+    /// What is known of a session, made where there is nothing yet.
+    fn summary(&mut self, session: SessionId) -> &mut Summary {
+        // Numbers are not given again before the index is built anew.
+        let next = || u32::try_from(self.summaries.len()).unwrap_or(u32::MAX);
+        let number = if self.summaries.contains_key(&session) { 0 } else { next() };
+        self.unwritten.insert(session);
+        self.summaries.entry(session).or_insert_with(|| Summary::numbered(number))
     }
 
     fn account_text(&self, key: &[u8]) -> Option<&str> {

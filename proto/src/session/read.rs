@@ -113,7 +113,7 @@ impl Sessions {
         space: Space,
         key: &[u8],
     ) -> Result<Vec<Seen>, StoreError> {
-        let entry = self.index.entry(store, &self.index.name(session, space, key))?;
+        let entry = self.row(store, session, space, key)?;
         Ok(entry.map(|entry| entry.register.context()).unwrap_or_default())
     }
 
@@ -131,7 +131,7 @@ impl Sessions {
         key: &[u8],
     ) -> Result<Vec<Value>, ReadError> {
         self.readable(session)?;
-        let entry = self.index.entry(store, &self.index.name(session, Space::Entry, key))?;
+        let entry = self.row(store, session, Space::Entry, key)?;
         let live = entry.map(|entry| entry.register.live()).unwrap_or_default();
         if live.iter().all(|value| value.deleted) {
             return Ok(Vec::new());
@@ -155,7 +155,7 @@ impl Sessions {
     ) -> Result<(Vec<KeyInfo>, bool), ReadError> {
         self.readable(session)?;
         let mut keys = Vec::new();
-        self.index.entries(store, session, |entry| {
+        self.each(store, session, |entry| {
             let wanted = entry.key.starts_with(prefix) && after.is_none_or(|after| entry.key.as_slice() > after);
             let shown = entry.register.live().into_iter().find(|value| !value.deleted);
             if let (Space::Entry, true, Some(ValueRef { op, time, size, .. })) = (entry.space, wanted, shown) {
@@ -177,9 +177,9 @@ impl Sessions {
         let mut exported = Vec::new();
         for (session, _) in self.iter().filter(|(_, info)| info.ended.is_none()) {
             let mut entries = Vec::new();
-            self.index.entries(store, session, |entry| entries.push(entry))?;
+            self.each(store, session, |entry| entries.push(entry))?;
             entries.sort_by(|a, b| (a.space, &a.key).cmp(&(b.space, &b.key)));
-            for Entry { space, key, register } in entries {
+            for Entry { space, key, register, .. } in entries {
                 let live = register.live();
                 let Some(shown) = live.iter().find(|value| !value.deleted) else { continue };
                 let value = read(store, keyring, journals, shown)?.bytes.ok_or(ReadError::Locked)?;
@@ -187,6 +187,12 @@ impl Sessions {
             }
         }
         Ok(exported)
+    }
+}
+
+impl Sessions {
+    fn each(&self, store: &dyn Read, session: SessionId, each: impl FnMut(Entry)) -> Result<(), StoreError> {
+        self.summaries.get(&session).map_or(Ok(()), |summary| self.index.entries(store, summary.number, each))
     }
 }
 

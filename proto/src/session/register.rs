@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 
+use super::authors::Authors;
 use super::content::Seen;
 use crate::id::JournalId;
 use crate::limits::CONTEXT_ENTRIES;
@@ -169,50 +170,84 @@ impl Decode for OpId {
     }
 }
 
-/// As it is stored: a count of 32 bits, then journal, `below`, `by`, and the live value behind a flag (0 none, 1 put, 2
-/// delete).
-impl Encode for Register {
-    fn encode(&self, w: &mut Writer) {
-        w.u32(u32::try_from(self.seats.len()).unwrap_or(u32::MAX));
+/// Bits in front of a live value.
+const PUT: u8 = 1;
+const DELETED: u8 = 2;
+/// In front of a register that one operation alone has made, as nearly all are: what is there follows from it.
+const ALONE: u8 = 4;
+
+impl Register {
+    /// The live value, if it came alone: its journal wrote nothing else of this key that is known, and nobody else did.
+    fn alone(&self) -> Option<ValueRef> {
+        let (_, seat) = self.seats.first_key_value().filter(|_| self.seats.len() == 1)?;
+        seat.live.filter(|live| live.op.number == seat.below && live.op == seat.by)
+    }
+
+    /// Every journal that is named.
+    pub(super) fn journals(&self) -> impl Iterator<Item = JournalId> {
+        self.seats.iter().flat_map(|(journal, seat)| [*journal, seat.by.journal])
+    }
+
+    /// Writes it as it is stored.
+    pub(super) fn write(&self, w: &mut Writer, authors: &Authors) {
+        if let Some(live) = self.alone() {
+            w.u8(ALONE | bits(&live));
+            authors.write(w, live.op.journal);
+            write_live(w, &live);
+            return;
+        }
+        w.u8(0);
+        w.varint(u64::try_from(self.seats.len()).unwrap_or(u64::MAX));
         for (journal, seat) in &self.seats {
-            journal.encode(w);
-            w.u64(seat.below);
-            seat.by.encode(w);
-            match seat.live {
-                None => w.u8(0),
-                Some(live) => {
-                    w.u8(if live.deleted { 2 } else { 1 });
-                    w.u64(live.op.number);
-                    w.u64(live.time.0);
-                    w.u32(live.size);
-                }
+            authors.write(w, *journal);
+            w.varint(seat.below);
+            authors.write_op(w, seat.by);
+            w.u8(seat.live.as_ref().map_or(0, bits));
+            if let Some(live) = &seat.live {
+                write_live(w, live);
             }
         }
     }
-}
 
-impl Decode for Register {
-    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    /// Reads what [`Self::write`] wrote.
+    pub(super) fn read(r: &mut Reader<'_>, authors: &Authors) -> Result<Self, DecodeError> {
+        let first = r.u8()?;
+        if first & ALONE != 0 {
+            let journal = authors.read(r)?;
+            let live = read_live(r, first & !ALONE, journal)?.ok_or(DecodeError::Invalid("live value"))?;
+            let seat = Seat { below: live.op.number, by: live.op, live: Some(live) };
+            return Ok(Self { seats: BTreeMap::from([(journal, seat)]) });
+        }
         let mut seats = BTreeMap::new();
-        for _ in 0..r.u32()? {
-            let journal = JournalId::decode(r)?;
-            let (below, by) = (r.u64()?, OpId::decode(r)?);
-            let live = decode_live(journal, r)?;
-            seats.insert(journal, Seat { below, by, live });
+        for _ in 0..r.varint()? {
+            let journal = authors.read(r)?;
+            let (below, by, bits) = (r.varint()?, authors.read_op(r)?, r.u8()?);
+            seats.insert(journal, Seat { below, by, live: read_live(r, bits, journal)? });
         }
         Ok(Self { seats })
     }
 }
 
-fn decode_live(journal: JournalId, r: &mut Reader<'_>) -> Result<Option<ValueRef>, DecodeError> {
-    let deleted = match r.u8()? {
+fn bits(live: &ValueRef) -> u8 {
+    if live.deleted { DELETED } else { PUT }
+}
+
+fn write_live(w: &mut Writer, live: &ValueRef) {
+    w.varint(live.op.number);
+    w.varint(live.time.0);
+    w.varint(live.size.into());
+}
+
+fn read_live(r: &mut Reader<'_>, bits: u8, journal: JournalId) -> Result<Option<ValueRef>, DecodeError> {
+    let deleted = match bits {
         0 => return Ok(None),
-        1 => false,
-        2 => true,
+        PUT => false,
+        DELETED => true,
         _ => return Err(DecodeError::Invalid("live value")),
     };
-    let op = OpId { journal, number: r.u64()? };
-    Ok(Some(ValueRef { op, time: Wall(r.u64()?), deleted, size: r.u32()? }))
+    let op = OpId { journal, number: r.varint()? };
+    let (time, size) = (Wall(r.varint()?), r.varint()?);
+    Ok(Some(ValueRef { op, time, deleted, size: u32::try_from(size).map_err(|_| DecodeError::Invalid("size"))? }))
 }
 
 #[cfg(test)]
@@ -221,6 +256,7 @@ mod tests {
 
     use super::*;
     use crate::id::DeviceId;
+    use crate::store::MemoryStore;
 
     fn op(device: u8, generation: u32, number: u64) -> OpId {
         OpId { journal: JournalId { device: DeviceId([device; 32]), generation }, number }
@@ -329,8 +365,14 @@ mod tests {
             let mut mixed = Register::default();
             let shuffled = order.iter().map(|index| index.get(&all)).chain(all.iter().rev());
             shuffled.for_each(|(value, context)| { mixed.apply(*value, context); });
-            prop_assert_eq!(mixed.to_bytes(), straight.to_bytes());
-            prop_assert_eq!(Register::from_bytes(&mixed.to_bytes()), Ok(mixed));
+            prop_assert_eq!(&mixed, &straight);
+            let (mut authors, mut store, mut w) = (Authors::default(), MemoryStore::new(), Writer::new());
+            mixed.journals().for_each(|journal| authors.note(&mut store, journal).unwrap());
+            mixed.write(&mut w, &authors);
+            let (bytes, authors) = (w.finish(), Authors::load(&store).unwrap());
+            let mut r = Reader::new(&bytes);
+            prop_assert_eq!(Register::read(&mut r, &authors), Ok(mixed));
+            prop_assert_eq!(r.finish(), Ok(()));
         }
 
         #[test]
@@ -353,8 +395,12 @@ mod tests {
 
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            if let Ok(register) = Register::from_bytes(&bytes) {
-                prop_assert!(register.to_bytes().len() <= bytes.len());
+            let (mut authors, mut store) = (Authors::default(), MemoryStore::new());
+            (0..3).for_each(|device| authors.note(&mut store, op(device, 0, 0).journal).unwrap());
+            if let Ok(register) = Register::read(&mut Reader::new(&bytes), &authors) {
+                let mut w = Writer::new();
+                register.write(&mut w, &authors);
+                prop_assert!(w.finish().len() <= bytes.len());
             }
         }
     }

@@ -7,6 +7,7 @@ use super::content::Space;
 use super::record::{END_KEY, End, RECORD_KEY, Record};
 use super::register::{OpId, Register};
 use super::{SessionInfo, index};
+use crate::id::RunId;
 use crate::limits::{KEY_BYTES, VALUE_BYTES};
 use crate::time::Wall;
 use crate::wire::{Decode, DecodeError, Encode, Reader, Writer};
@@ -18,8 +19,11 @@ struct Kept {
 }
 
 /// One session's row.
-#[derive(Default)]
 pub(super) struct Summary {
+    /// The session's number on this device.
+    pub(super) number: u32,
+    /// The highest number that one of its changes was given, and in which run: see [`super::changes`].
+    pub(super) last: (u64, RunId),
     last_active: Wall,
     kept: BTreeMap<(Space, Vec<u8>), BTreeMap<OpId, Kept>>,
     /// What follows from the above, once the record is there.
@@ -27,6 +31,10 @@ pub(super) struct Summary {
 }
 
 impl Summary {
+    pub(super) fn numbered(number: u32) -> Self {
+        Self { number, last: (0, RunId::NONE), last_active: Wall(0), kept: BTreeMap::new(), info: None }
+    }
+
     pub(super) fn info(&self) -> Option<&SessionInfo> {
         self.info.as_ref()
     }
@@ -78,7 +86,10 @@ impl Summary {
 
 impl Encode for Summary {
     fn encode(&self, w: &mut Writer) {
-        w.u8(1);
+        w.u8(index::LAYOUT);
+        w.u32(self.number);
+        w.u64(self.last.0);
+        self.last.1.encode(w);
         w.u64(self.last_active.0);
         let values = self.kept.iter().flat_map(|(name, values)| values.iter().map(move |(op, kept)| (name, op, kept)));
         w.u32(u32::try_from(values.clone().count()).unwrap_or(u32::MAX));
@@ -96,7 +107,8 @@ impl Encode for Summary {
 impl Decode for Summary {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         index::version(r)?;
-        let mut summary = Self { last_active: Wall(r.u64()?), ..Self::default() };
+        let (number, last) = (r.u32()?, (r.u64()?, RunId::decode(r)?));
+        let mut summary = Self { last, last_active: Wall(r.u64()?), ..Self::numbered(number) };
         for _ in 0..r.u32()? {
             let name = (Space::decode(r)?, r.v16("key", KEY_BYTES)?.to_vec());
             let op = OpId::decode(r)?;

@@ -94,6 +94,15 @@ impl Writer {
         self.raw(&v.to_be_bytes());
     }
 
+    /// As few bytes as it takes, 7 bits in each (LEB128). Only for what stays on this device: others could write it otherwise.
+    pub fn varint(&mut self, mut v: u64) {
+        while v >= 0x80 {
+            self.u8((v & 0x7f) as u8 | 0x80);
+            v >>= 7;
+        }
+        self.u8(v as u8);
+    }
+
     /// Bytes as they are.
     pub fn raw(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
@@ -250,6 +259,26 @@ impl<'a> Reader<'a> {
     /// If fewer are left.
     pub fn u64(&mut self) -> Result<u64, DecodeError> {
         Ok(u64::from_be_bytes(self.array()?))
+    }
+
+    /// What [`Writer::varint`] wrote.
+    ///
+    /// # Errors
+    /// If it does not end, or is over 64 bits.
+    pub fn varint(&mut self) -> Result<u64, DecodeError> {
+        let mut v = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            if bits << shift >> shift != bits {
+                break;
+            }
+            v |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(v);
+            }
+        }
+        Err(DecodeError::Invalid("number"))
     }
 
     /// Bytes behind a length of 8 bits.

@@ -171,21 +171,6 @@ fn a_cursor_from_before_a_restore_does_not_hold_behind_it() {
 }
 
 #[test]
-fn a_store_without_numbers_is_given_them_once() {
-    let mut device = device();
-    device.put("a", "1", 1);
-    device.put("b", "1", 2);
-    device.delete("b", 3);
-    device.store.clear(Table::Changes).unwrap();
-    device.restart(4);
-    let (mut told, cursor) = changes(&device, None, 9);
-    told.sort();
-    assert_eq!(told, ["-b", "a"], "entries, and no record");
-    device.restart(5);
-    assert_eq!(changes(&device, Some(cursor), 9).0, [""; 0]);
-}
-
-#[test]
 fn a_version_is_of_what_is_live() {
     let (mut a, mut b) = (device(), Device::new(1));
     let version = |device: &Device| device.sessions.version(&device.store, SESSION, b"k").unwrap();

@@ -55,8 +55,7 @@ fn sweep(devices: &mut [Device], at: usize, limit: usize) -> usize {
 
 /// The live operations of a key, and not what they replaced.
 fn live_context(device: &Device, key: &str) -> Vec<Seen> {
-    let index = &device.sessions.index;
-    let entry = index.entry(&device.store, &index.name(SESSION, Space::Entry, key.as_bytes())).unwrap();
+    let entry = device.sessions.row(&device.store, SESSION, Space::Entry, key.as_bytes()).unwrap();
     let live = entry.map(|entry| entry.register.live()).unwrap_or_default();
     let mut context: Vec<Seen> =
         live.iter().map(|value| Seen { journal: value.op.journal, number: value.op.number }).collect();

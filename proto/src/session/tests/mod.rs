@@ -28,6 +28,9 @@ static IDENTITIES: LazyLock<Vec<Identity>> =
 /// What a user sees of one session: its record and, while it is open, its keys with their values.
 type SeenSession = (SessionInfo, Vec<(Vec<u8>, Vec<Value>)>);
 
+/// A key: its session, its space, itself, and its values.
+type IndexRow = (SessionId, Space, Vec<u8>, super::register::Register);
+
 #[derive(Debug)]
 struct Device {
     who: usize,
@@ -48,9 +51,9 @@ impl Device {
     }
 
     fn with_keys(who: usize, keyring: Keyring) -> Self {
-        let mut store = MemoryStore::new();
+        let store = MemoryStore::new();
         let mut sessions = Sessions::load(&store, &index_key(), &keyring).unwrap();
-        sessions.begin_run(&mut store, RunId([3; 16])).unwrap();
+        sessions.begin_run(RunId([3; 16]));
         let rng = ChaCha20Rng::seed_from_u64(who as u64);
         Self { who, generation: 1, store, journals: Journals::default(), sessions, keyring, rng }
     }
@@ -58,7 +61,7 @@ impl Device {
     /// The daemon starts again over its store.
     fn restart(&mut self, run: u8) {
         self.sessions = Sessions::load(&self.store, &index_key(), &self.keyring).unwrap();
-        self.sessions.begin_run(&mut self.store, RunId([run; 16])).unwrap();
+        self.sessions.begin_run(RunId([run; 16]));
     }
 
     fn id(&self) -> DeviceId {
@@ -121,7 +124,9 @@ impl Device {
     }
 
     fn apply(&mut self, operation: &Operation) -> Option<Change> {
-        self.sessions.apply(&mut self.store, &self.keyring, &operation.header, operation.ciphertext()).unwrap()
+        let change = self.sessions.apply(&mut self.store, &self.keyring, &operation.header, operation.ciphertext());
+        self.sessions.settle(&mut self.store).unwrap();
+        change.unwrap()
     }
 
     fn receive(&mut self, operation: &Operation) -> Option<Change> {
@@ -162,11 +167,17 @@ impl Device {
         view.collect()
     }
 
-    /// The index as it is stored, and the names of the covered operations.
-    fn rows(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let all = |table| self.store.range(table, &[], &[u8::MAX; 65], usize::MAX).unwrap();
-        let covered = all(Table::Covered).into_iter().map(|(name, _)| (name, Vec::new()));
-        [all(Table::Entries), all(Table::Sessions), covered.collect()].concat()
+    /// What the index says of each key, and the covered operations; without the numbers that depend on what came first.
+    fn rows(&self) -> (Vec<IndexRow>, BTreeSet<OpId>) {
+        let (mut rows, index) = (Vec::new(), &self.sessions.index);
+        for (session, summary) in &self.sessions.summaries {
+            let each = |entry: Entry| rows.push((*session, entry.space, entry.key, entry.register));
+            index.entries(&self.store, summary.number, each).unwrap();
+        }
+        rows.sort_by(|a, b| (a.0, a.1, &a.2).cmp(&(b.0, b.1, &b.2)));
+        let covered = self.store.range(Table::Covered, &[], &[u8::MAX; 65], usize::MAX).unwrap();
+        let op = |name: &[u8]| index.authors().read_op(&mut crate::wire::Reader::new(name)).unwrap();
+        (rows, covered.iter().map(|(name, _)| op(name)).collect())
     }
 }
 
