@@ -344,7 +344,7 @@ async fn a_journal_arrives_in_order_no_faster_than_it_is_taken() {
     let (journal, produced, _) = Journal::new(1000);
     a.net.send_journal(at_a, journal);
     for number in 0..1000 {
-        let NetEvent::Transfer { conn, stream: 0, frame: arrived } = b.next().await else { panic!() };
+        let NetEvent::Transfer { conn, stream: 0, frame: arrived, .. } = b.next().await else { panic!() };
         assert_eq!((conn, arrived), (at_b, frame(number, 16 * 1024)));
         let ahead = produced.load(Ordering::SeqCst) - usize::from(number);
         assert!(ahead < 400, "{ahead} frames of 16 KiB are held in memory");

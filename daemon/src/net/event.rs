@@ -3,6 +3,7 @@
 use kinlink_proto::id::DeviceId;
 use kinlink_proto::wire::address::Address;
 use kinlink_proto::wire::frame::{CloseCode, Frame};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// One fact. Every `Connected` and `LinkConnected` is followed by exactly one `Disconnected`, also after an order
 /// to close; events of a connection that was ordered to close may still be in the channel.
@@ -49,6 +50,8 @@ pub enum NetEvent {
         stream: u64,
         /// What.
         frame: Frame,
+        /// While this is held, it counts among what a peer may have waiting here.
+        room: OwnedSemaphorePermit,
     },
     /// A connection ended, by either side.
     Disconnected {

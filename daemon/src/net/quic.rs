@@ -24,7 +24,7 @@ const WINDOW_PEER: u32 = 8 << 20;
 const WINDOW_STREAM: u32 = 1 << 20;
 /// Bytes kept for a peer until it acknowledges them; what is behind waits in the outbox or the store.
 const WINDOW_SEND: u64 = 4 << 20;
-/// Transfers from one peer at once: each holds at most one segment of 6 MiB in memory.
+/// Transfers from one peer at once.
 pub(super) const TRANSFERS: u32 = 4;
 /// Bytes of handshake messages out of order: a certificate of 200 bytes and a key share of 1.2 KiB fit many times.
 const CRYPTO_BUFFER: usize = 16 * 1024;

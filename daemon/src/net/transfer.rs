@@ -1,11 +1,12 @@
 //! Streams of their own for long ranges of a journal.
 
 use std::future::pending;
+use std::sync::Arc;
 
 use kinlink_proto::limits;
 use kinlink_proto::wire::frame::{CloseCode, Frame};
 use quinn::{Connection, ReadError, RecvStream, SendStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
 use super::event::NetEvent;
@@ -18,6 +19,9 @@ pub(super) type Produce = Box<dyn FnOnce(mpsc::Sender<Frame>) + Send>;
 
 /// Frames that were read from the store and not yet written: the next one, while one is under way.
 const AHEAD: usize = 1;
+/// Frames of one peer's transfers, of at most 6 MiB each, that are arriving or wait for the owner of the state: one is stored
+/// while the next ones come.
+const WAITING: usize = 3;
 /// Behind the control stream: live changes overtake a first sync.
 const PRIORITY: i32 = -1;
 
@@ -112,10 +116,11 @@ impl Drop for Outgoing {
 /// Hands the frames of the peer's transfers on; returns when the peer broke the protocol.
 pub(super) async fn receive(connection: &Connection, name: u64, events: &mpsc::Sender<NetEvent>) {
     let mut running = JoinSet::new();
+    let room = Arc::new(Semaphore::new(WAITING));
     loop {
         tokio::select! {
             stream = connection.accept_uni() => match stream {
-                Ok(stream) => drop(running.spawn(receive_one(stream, name, events.clone()))),
+                Ok(stream) => drop(running.spawn(receive_one(stream, name, events.clone(), room.clone()))),
                 Err(_) => pending().await, // The reader of the control stream says how the connection ended.
             },
             Some(done) = running.join_next(), if !running.is_empty() => {
@@ -128,12 +133,18 @@ pub(super) async fn receive(connection: &Connection, name: u64, events: &mpsc::S
     }
 }
 
-async fn receive_one(mut stream: RecvStream, name: u64, events: mpsc::Sender<NetEvent>) -> Result<(), FrameError> {
+async fn receive_one(
+    mut stream: RecvStream,
+    name: u64,
+    events: mpsc::Sender<NetEvent>,
+    room: Arc<Semaphore>,
+) -> Result<(), FrameError> {
     let number = stream.id().index();
-    loop {
+    // The semaphore is never closed.
+    while let Ok(room) = room.clone().acquire_owned().await {
         match framing::read(&mut stream, limits::FRAME_SEGMENT).await {
             Ok(Some(frame)) => {
-                if events.send(NetEvent::Transfer { conn: name, stream: number, frame }).await.is_err() {
+                if events.send(NetEvent::Transfer { conn: name, stream: number, frame, room }).await.is_err() {
                     return Ok(());
                 }
             }
@@ -142,4 +153,5 @@ async fn receive_one(mut stream: RecvStream, name: u64, events: mpsc::Sender<Net
             Err(error) => return Err(error),
         }
     }
+    Ok(())
 }

@@ -1,6 +1,5 @@
 //! The epoch secrets that this device holds, and the keys derived from them.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::id::{AccountId, DeviceId, EpochId, Hash, SessionId};
@@ -11,15 +10,13 @@ use crate::key::{self, Secret};
 pub struct Keyring {
     account: Option<AccountId>,
     secrets: BTreeMap<EpochId, Secret>,
-    /// The session key that was derived last: operations come in runs of one session.
-    last: RefCell<Option<(EpochId, SessionId, Secret)>>,
 }
 
 impl Keyring {
     /// An empty one.
     #[must_use]
     pub fn new(account: AccountId) -> Self {
-        Self { account: Some(account), ..Self::default() }
+        Self { account: Some(account), secrets: BTreeMap::new() }
     }
 
     /// Whose epochs these are, once there is an account.
@@ -47,15 +44,8 @@ impl Keyring {
     /// The key under which `session` is sealed in `epoch`: `KDF(epoch secret, account, "session" ‖ epoch ‖ session)`.
     #[must_use]
     pub fn session_key(&self, epoch: EpochId, session: SessionId) -> Option<Secret> {
-        if let Some((of, at, key)) = &*self.last.borrow()
-            && (*of, *at) == (epoch, session)
-        {
-            return Some(key.clone());
-        }
         let (account, secret) = (self.account?, self.secrets.get(&epoch)?);
-        let key = key::derive(&secret.0, account.as_bytes(), "session", &[epoch.as_bytes(), session.as_bytes()]);
-        self.last.replace(Some((epoch, session, key.clone())));
-        Some(key)
+        Some(key::derive(&secret.0, account.as_bytes(), "session", &[epoch.as_bytes(), session.as_bytes()]))
     }
 
     /// The key under which the secrets of earlier epochs are sealed in `epoch`.
@@ -83,7 +73,6 @@ impl Keyring {
     /// Forgets everything; the secrets are wiped.
     pub fn clear(&mut self) {
         self.secrets.clear();
-        self.last.take();
     }
 }
 

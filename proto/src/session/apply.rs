@@ -65,7 +65,7 @@ impl Sessions {
         ciphertext: &[u8],
     ) -> Result<Option<Change>, StoreError> {
         self.belong_to(keyring);
-        let Some(key) = keyring.session_key(header.epoch, header.session) else {
+        let Some(key) = self.session_key(keyring, header.epoch, header.session) else {
             wait(store, header)?;
             return Ok(None);
         };

@@ -39,7 +39,7 @@ use self::index::{Entry, EntryKey, Index};
 use self::summary::Summary;
 use zeroize::Zeroizing;
 
-use crate::id::{AccountId, DeviceId, RunId, SessionId};
+use crate::id::{AccountId, DeviceId, EpochId, RunId, SessionId};
 use crate::key::{self, Secret};
 use crate::roster::keyring::Keyring;
 use crate::store::{Read, Store, StoreError, Table};
@@ -98,6 +98,8 @@ pub struct Sessions {
     unwritten: BTreeSet<SessionId>,
     /// What was opened last, of this batch.
     opened: Zeroizing<Vec<u8>>,
+    /// The key of the last one: operations come in runs of one session.
+    last_key: Option<(EpochId, SessionId, Secret)>,
     unreadable: u64,
     update_needed: bool,
     /// Where the next sweep goes on.
@@ -128,6 +130,7 @@ impl Sessions {
             summaries,
             unwritten: BTreeSet::new(),
             opened: Zeroizing::default(),
+            last_key: None,
             unreadable: 0,
             update_needed: false,
             swept: Vec::new(),
@@ -158,6 +161,7 @@ impl Sessions {
     /// If the store cannot be written.
     pub fn settle(&mut self, store: &mut dyn Store) -> Result<(), StoreError> {
         self.opened = Zeroizing::default();
+        self.last_key = None;
         for session in std::mem::take(&mut self.unwritten) {
             if let Some(summary) = self.summaries.get(&session) {
                 self.index.put_summary(store, session, summary)?;
@@ -242,6 +246,19 @@ impl Sessions {
         let number = if self.summaries.contains_key(&session) { 0 } else { next() };
         self.unwritten.insert(session);
         self.summaries.entry(session).or_insert_with(|| Summary::numbered(number))
+    }
+
+    /// The key of a session's operations in an epoch; `None` while its secret is not held.
+    fn session_key(&mut self, keyring: &Keyring, epoch: EpochId, session: SessionId) -> Option<Secret> {
+        keyring.secret(epoch)?;
+        match &self.last_key {
+            Some((of, at, key)) if (*of, *at) == (epoch, session) => Some(key.clone()),
+            _ => {
+                let key = keyring.session_key(epoch, session)?;
+                self.last_key = Some((epoch, session, key.clone()));
+                Some(key)
+            }
+        }
     }
 
     fn account_text(&self, key: &[u8]) -> Option<&str> {
