@@ -24,11 +24,11 @@ pub enum Table {
     Secrets,
     /// Journals: local index `u32` → JournalId, signed head, peaks, live digest.
     Journals,
-    /// Operations: local index `u32`, number `u64` (keys that rise) → session, epoch, ciphertext; or a dropped leaf's hash.
+    /// Operations: local index `u32`, number `u64` (keys that rise) → session, epoch, ciphertext as they travel; or a dropped leaf's hash.
     Operations,
     /// Hashes of complete aligned subtrees: local index, level, position → 32 bytes.
     Subtrees,
-    /// Live values: session, PRF of (space, key) → references to operations.
+    /// Live values: local number of the session, PRF of (space, key) → references to operations, sealed.
     Entries,
     /// Sessions: SessionId → references and sealed summary.
     Sessions,
@@ -38,7 +38,7 @@ pub enum Table {
     Peers,
     /// Operations whose epoch could not be opened yet: EpochId, JournalId, number → nothing.
     Waiting,
-    /// Covered operations that may still have content: JournalId, number → row of `Entries`, covering operation.
+    /// Covered operations that may still have content: local number of the journal, number → row of `Entries`, covering operation.
     Covered,
     /// The order in which the entries of a session last changed here, and in which run: see `session/changes.rs`.
     Changes,
