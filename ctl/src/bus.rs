@@ -112,7 +112,7 @@ impl Bus {
                 page.insert("after", after.as_str().into());
             }
             let (more, cursor) = manager.list_sessions(&page).await?;
-            sessions.extend(more.into_iter().map(|props| Session::from(Props::new(props))));
+            sessions.extend(more);
             if cursor.is_empty() || cursor == after {
                 return Ok(sessions);
             }

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Value, json};
-use zbus::OwnedVariant;
+use zbus::wire::Signature;
+use zbus::{OwnedVariant, Type, Variant};
 
 use crate::output::Output;
 
@@ -231,25 +233,67 @@ pub(crate) struct Session {
 }
 
 impl From<Props> for Session {
-    fn from(mut props: Props) -> Self {
-        Self {
-            id: props.take("Id"),
-            app: props.take("App"),
-            title: props.take("Title"),
-            device: props.take("Device"),
-            device_name: props.take("DeviceName"),
-            created: props.take("Created"),
-            last_active: props.take("LastActive"),
-            expires: props.take("Expires"),
-            state: props.take("State"),
-            ended_by: props.take("EndedBy"),
-            ended_reason: props.take("EndedReason"),
-            ended_at: props.take("EndedAt"),
+    fn from(props: Props) -> Self {
+        let mut session = Self::default();
+        for (name, value) in props.0 {
+            session.set(&name, value.into());
         }
+        session
+    }
+}
+
+impl Type for Session {
+    const SIGNATURE: &'static Signature = <HashMap<&str, Variant<'_>>>::SIGNATURE;
+}
+
+/// Straight from the message: there may be thousands, and a map of each takes longer than all the rest.
+impl<'de> Deserialize<'de> for Session {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Properties;
+
+        impl<'de> Visitor<'de> for Properties {
+            type Value = Session;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a session's properties")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Session, A::Error> {
+                let mut session = Session::default();
+                while let Some((name, value)) = map.next_entry::<&str, Variant<'_>>()? {
+                    session.set(name, value);
+                }
+                Ok(session)
+            }
+        }
+
+        deserializer.deserialize_map(Properties)
     }
 }
 
 impl Session {
+    fn set(&mut self, name: &str, value: Variant<'_>) {
+        fn read<'v, T: TryFrom<Variant<'v>> + Default>(value: Variant<'v>) -> T {
+            T::try_from(value).unwrap_or_default()
+        }
+        match name {
+            "Id" => self.id = read(value),
+            "App" => self.app = read(value),
+            "Title" => self.title = read(value),
+            "Device" => self.device = read(value),
+            "DeviceName" => self.device_name = read(value),
+            "Created" => self.created = read(value),
+            "LastActive" => self.last_active = read(value),
+            "Expires" => self.expires = read(value),
+            "State" => self.state = read(value),
+            "EndedBy" => self.ended_by = read(value),
+            "EndedReason" => self.ended_reason = read(value),
+            "EndedAt" => self.ended_at = read(value),
+            // A newer daemon may have more to say.
+            _ => {}
+        }
+    }
+
     /// An element of `kinctl sessions --json`, with the names of `devices`.
     pub(crate) fn json(&self, out: &Output, devices: &[Device]) -> Value {
         let ended = (self.state == "ended").then(|| {

@@ -100,13 +100,10 @@ impl Output {
         Ok(())
     }
 
-    /// Lines of a table, the first of them a heading.
+    /// Lines of a table, the first of them a heading. Written at once: there may be thousands.
     pub(crate) fn table(&self, lines: &[String]) -> Result<(), Failure> {
-        let mut lines = lines.iter();
-        if let Some(head) = lines.next() {
-            self.line(self.bold(head))?;
-        }
-        lines.try_for_each(|line| self.line(line))
+        let Some((head, rows)) = lines.split_first() else { return Ok(()) };
+        self.line([&[self.bold(head)], rows].concat().join("\n"))
     }
 
     /// `text` in bold, on a terminal.
@@ -207,6 +204,9 @@ impl Output {
 
 /// `text` with control and direction-changing characters escaped: nobody's name may move the cursor.
 pub(crate) fn visible(text: &str) -> String {
+    if !text.contains(hidden) {
+        return text.to_owned();
+    }
     let shown = |c: char| if hidden(c) { c.escape_unicode().to_string() } else { c.to_string() };
     text.chars().map(shown).collect()
 }

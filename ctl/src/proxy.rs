@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use zbus::{OwnedObjectPath, OwnedVariant, Variant, proxy};
 
+use crate::model::Session;
+
 /// The `a{sv}` that every method ends in.
 pub(crate) type Options<'a> = HashMap<&'a str, Variant<'a>>;
 
@@ -19,7 +21,7 @@ pub(crate) trait Manager {
     fn leave(&self, options: &Options<'_>) -> zbus::Result<()>;
     fn revoke_others(&self, reason: &str, options: &Options<'_>) -> zbus::Result<Vec<OwnedObjectPath>>;
     fn create_session(&self, app: &str, title: &str, options: &Options<'_>) -> zbus::Result<OwnedObjectPath>;
-    fn list_sessions(&self, filter: &Options<'_>) -> zbus::Result<(Vec<HashMap<String, OwnedVariant>>, String)>;
+    fn list_sessions(&self, filter: &Options<'_>) -> zbus::Result<(Vec<Session>, String)>;
     fn subscribe(&self, options: &Options<'_>) -> zbus::Result<()>;
     fn erase(&self, options: &Options<'_>) -> zbus::Result<()>;
     #[zbus(property)]

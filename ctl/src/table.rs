@@ -1,6 +1,6 @@
 //! Tables: columns as wide as their widest cell, two spaces between, nothing behind the last.
 
-use unicode_width::UnicodeWidthStr;
+use unicode_width::UnicodeWidthStr as _;
 
 /// Lines of `rows` under `head`, which is upper case and sets the number of columns.
 pub(crate) fn lines(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
@@ -18,7 +18,7 @@ pub(crate) fn pairs(rows: &[(&str, String)]) -> Vec<String> {
 fn widths(head: &[String], rows: &[Vec<String>]) -> Vec<usize> {
     let column =
         |i: usize| std::iter::once(head).chain(rows.iter().map(Vec::as_slice)).filter_map(move |row| row.get(i));
-    (0..head.len()).map(|i| column(i).map(|cell| cell.width()).max().unwrap_or_default()).collect()
+    (0..head.len()).map(|i| column(i).map(|cell| wide(cell)).max().unwrap_or_default()).collect()
 }
 
 fn line(row: &[String], widths: &[usize]) -> String {
@@ -27,7 +27,12 @@ fn line(row: &[String], widths: &[usize]) -> String {
 }
 
 fn pad(cell: &str, width: usize) -> String {
-    format!("{cell}{}", " ".repeat(width.saturating_sub(cell.width())))
+    format!("{cell}{}", " ".repeat(width.saturating_sub(wide(cell))))
+}
+
+/// Columns of a cell. What is printed holds no control characters.
+fn wide(cell: &str) -> usize {
+    if cell.is_ascii() { cell.len() } else { cell.width() }
 }
 
 #[cfg(test)]

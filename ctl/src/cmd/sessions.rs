@@ -25,7 +25,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
     let bus = ctx.bus().await?;
-    let devices = bus.devices().await?;
+    // Open sessions come with the names of their devices; who ended one has only an id.
+    let named = args.all || args.device.is_some() || ctx.out.json;
+    let devices = if named { bus.devices().await? } else { Vec::new() };
     let filter = filter(&devices, &args)?;
     let sessions = bus.sessions(&filter).await?;
     if ctx.out.json {
