@@ -5,11 +5,16 @@
 //! that what is counted here is the most it can be. A batch that writes nothing is no commit: the daemon's store does not
 //! touch the disk for it.
 
+mod linking;
+mod mesh;
+mod revocation;
 mod sync;
+mod write;
 
 use super::super::io::Event;
 use super::*;
 use crate::key::work::{Signatures, done};
+use crate::link::message::kind as link;
 use crate::store::{Read, Row, Store, StoreError, Table};
 
 /// What was done, in order.
@@ -80,6 +85,18 @@ impl Work {
         self.deeds.push(Deed::Close(from, to));
     }
 
+    /// All of it, to be read.
+    fn story(&self) -> Vec<String> {
+        let line = |deed: &Deed| match deed {
+            Deed::Commit(at) => format!("{at} commits"),
+            Deed::Answer(at) => format!("{at} answers"),
+            Deed::Shown(at, _) => format!("{at} shows"),
+            Deed::Frame(sent) => format!("{} -> {}: {}", sent.from, sent.to, name(sent.kind)),
+            Deed::Close(from, to) => format!("{from} cuts {to}"),
+        };
+        self.deeds.iter().map(line).collect()
+    }
+
     fn frames(&self) -> impl Iterator<Item = Sent> {
         self.deeds.iter().filter_map(|deed| match deed {
             Deed::Frame(sent) => Some(*sent),
@@ -127,6 +144,13 @@ fn name(of: u16) -> &'static str {
         kind::REVOKED => "revoked",
         kind::TRANSFER_HEADER => "transfer header",
         kind::SEGMENT => "segment",
+        link::CLAIM => "claim",
+        link::OFFER => "offer",
+        link::ACCEPT => "accept",
+        link::NONCE => "nonce",
+        link::OPEN => "open",
+        link::LINKED => "linked",
+        link::DONE => "done",
         _ => panic!("{of:#06x}: give it a name"),
     }
 }
