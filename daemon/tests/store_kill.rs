@@ -16,12 +16,18 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 const CHILD: &str = "KINLINK_TEST_KILL_STORE";
 const ROUNDS: usize = 10;
 
-/// Commit number `n`: the number in one table, and a row that names it in another.
+/// Commit number `n`: the number in one table, and rows that name it in others.
 fn commit(db: &Db, n: u64) -> Result<(), String> {
     let mut txn = db.begin().map_err(|e| e.to_string())?;
     txn.put(Table::Meta, b"commits", &n.to_be_bytes()).unwrap();
     txn.put(Table::Operations, &n.to_be_bytes(), &[7; 5000]).unwrap();
+    txn.put(Table::Entries, &scattered(n), b"row").unwrap();
     txn.commit().map_err(|e| e.to_string())
+}
+
+/// A key of its own for each number, in no order.
+fn scattered(n: u64) -> [u8; 8] {
+    n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()
 }
 
 /// How many commits are there, after a look whether they are whole.
@@ -33,12 +39,16 @@ fn commits(db: &Db) -> u64 {
     let expected: Vec<_> = (1..=number).map(|n| n.to_be_bytes().to_vec()).collect();
     assert_eq!(rows.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>(), expected, "rows and number disagree");
     assert!(rows.iter().all(|(_, value)| value == &[7; 5000]));
+    let entries = snapshot.range(Table::Entries, &[], &[0xff; 9], usize::MAX).unwrap();
+    let mut expected: Vec<_> = (1..=number).map(|n| scattered(n).to_vec()).collect();
+    expected.sort();
+    assert_eq!(entries.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), expected, "entries and number disagree");
     number
 }
 
 /// Commits until it is killed, and says each number after its commit.
 fn child(store: &OsStr) {
-    let db = Db::open(store).unwrap();
+    let db = Db::open(store).unwrap().behind_by(7);
     for n in commits(&db) + 1.. {
         commit(&db, n).unwrap();
         println!("\nacknowledged {n}");

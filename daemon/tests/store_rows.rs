@@ -104,35 +104,73 @@ impl Twins {
     }
 
     fn compare(&mut self, real: &impl Read) {
+        let model = self.model.snapshot();
+        self.compare_with(real, &model);
+    }
+
+    fn compare_with(&mut self, real: &impl Read, model: &MemoryStore) {
         for table in [Table::Entries, Table::Waiting] {
             let (from, to) = (self.key(), self.key());
             let limit = usize::try_from(self.below(12)).unwrap();
-            let (left, right) = (real.range(table, &from, &to, limit), self.model.range(table, &from, &to, limit));
+            let (left, right) = (real.range(table, &from, &to, limit), model.range(table, &from, &to, limit));
             assert_eq!(left, right, "{from:?}..{to:?}, at most {limit}");
-            assert_eq!(real.get(table, &from), self.model.get(table, &from));
+            assert_eq!(real.get(table, &from), model.get(table, &from));
+            let mut shown = Vec::new();
+            let mut show = |key: &[u8], value: &[u8]| {
+                shown.push((key.to_vec(), value.to_vec()));
+                Ok(())
+            };
+            real.each(table, &from, &to, &mut show).unwrap();
+            assert_eq!(shown, model.range(table, &from, &to, usize::MAX).unwrap(), "{from:?}..{to:?}");
         }
+    }
+
+    /// A transaction, committed or given up.
+    fn transact(&mut self) {
+        let kept = self.model.snapshot();
+        let mut txn = self.db.begin().unwrap();
+        for _ in 0..self.below(12) {
+            self.write(&mut txn);
+            self.compare(&txn);
+        }
+        if self.below(4) == 0 {
+            txn.abort().unwrap();
+            self.model = kept;
+        } else {
+            txn.commit().unwrap();
+        }
+    }
+}
+
+/// Random transactions on a store that leaves up to `behind` rows behind, settled and opened again now and then.
+fn twins(behind: usize) {
+    let db = Db::in_memory().unwrap().behind_by(behind);
+    let mut twins = Twins { db, model: MemoryStore::new(), rng: ChaCha20Rng::seed_from_u64(seed()) };
+    let mut earlier = None;
+    for _ in 0..150 {
+        twins.transact();
+        if let Some((snapshot, model)) = &earlier {
+            twins.compare_with(snapshot, model);
+        }
+        match twins.below(12) {
+            0 => twins.db.settle().unwrap(),
+            1 => {
+                earlier = None;
+                twins.db.reopen().unwrap();
+            }
+            2..4 => earlier = Some((twins.db.snapshot().unwrap(), twins.model.snapshot())),
+            _ => {}
+        }
+        let snapshot = twins.db.snapshot().unwrap();
+        (0..5).for_each(|_| twins.compare(&snapshot));
     }
 }
 
 #[test]
 fn the_store_does_what_the_store_in_memory_does() {
-    let mut twins =
-        Twins { db: Db::in_memory().unwrap(), model: MemoryStore::new(), rng: ChaCha20Rng::seed_from_u64(seed()) };
-    for _ in 0..150 {
-        let kept = twins.model.snapshot();
-        let mut txn = twins.db.begin().unwrap();
-        for _ in 0..twins.below(12) {
-            twins.write(&mut txn);
-            twins.compare(&txn);
-        }
-        if twins.below(4) == 0 {
-            txn.abort().unwrap();
-            twins.model = kept;
-        } else {
-            txn.commit().unwrap();
-        }
-        let snapshot = twins.db.snapshot().unwrap();
-        (0..5).for_each(|_| twins.compare(&snapshot));
+    for behind in [0, 1, 9, 60, usize::MAX] {
+        println!("{behind} rows behind");
+        twins(behind);
     }
 }
 
@@ -206,9 +244,9 @@ fn other_files_and_newer_stores_are_told_apart() {
     assert!(matches!(Db::open(&foreign), Err(OpenError::NotAStore)));
 
     let newer = dir.path().join("newer");
-    with_schema(&newer, redb::TableDefinition::new("kinlink"), 3);
+    with_schema(&newer, redb::TableDefinition::new("kinlink"), 1000);
     let said = Db::open(&newer).unwrap_err().to_string();
-    assert!(said.contains("made by a newer kinlinkd") && said.contains("schema 3"), "{said}");
+    assert!(said.contains("made by a newer kinlinkd") && said.contains("schema 1000"), "{said}");
 }
 
 fn with_schema(path: &std::path::Path, table: redb::TableDefinition<'_, &str, u64>, number: u64) {
@@ -220,26 +258,100 @@ fn with_schema(path: &std::path::Path, table: redb::TableDefinition<'_, &str, u6
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-#[test]
-fn a_store_of_schema_1_becomes_one_of_today() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("store");
-    let made = redb::Database::create(&path).unwrap();
+/// A store as an earlier version left it: one redb table for each of `tables`, with one row.
+fn made_by_an_earlier_version(path: &std::path::Path, schema: u64, tables: impl Iterator<Item = Table>) {
+    let made = redb::Database::create(path).unwrap();
     let txn = made.begin_write().unwrap();
-    txn.open_table(redb::TableDefinition::<&str, u64>::new("kinlink")).unwrap().insert("schema", 1).unwrap();
-    for table in Table::ALL.into_iter().filter(|table| *table != Table::Changes) {
+    txn.open_table(redb::TableDefinition::<&str, u64>::new("kinlink")).unwrap().insert("schema", schema).unwrap();
+    for table in tables {
         let mut open = txn.open_table(redb::TableDefinition::<&[u8], &[u8]>::new(table.name())).unwrap();
         open.insert(b"key".as_slice(), table.name().as_bytes()).unwrap();
     }
     txn.commit().unwrap();
     drop(made);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn a_store_of_schema_1_becomes_one_of_today() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    made_by_an_earlier_version(&path, 1, Table::ALL.into_iter().filter(|table| *table != Table::Changes));
     for _ in 0..2 {
         let db = Db::open(&path).unwrap();
         let snapshot = db.snapshot().unwrap();
         assert_eq!(snapshot.get(Table::Entries, b"key").unwrap().unwrap(), b"entries");
         assert_eq!(snapshot.range(Table::Changes, &[], &[u8::MAX; 9], 9).unwrap(), []);
     }
+}
+
+#[test]
+fn a_store_of_schema_2_becomes_one_of_today() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    made_by_an_earlier_version(&path, 2, Table::ALL.into_iter());
+    let db = Db::open(&path).unwrap();
+    let mut txn = db.begin().unwrap();
+    txn.put(Table::Entries, b"newer", b"1").unwrap();
+    txn.commit().unwrap();
+    drop(db);
+    let db = Db::open(&path).unwrap();
+    let rows = db.snapshot().unwrap().range(Table::Entries, &[], &[u8::MAX; 9], 9).unwrap();
+    assert_eq!(rows, [(b"key".to_vec(), b"entries".to_vec()), (b"newer".to_vec(), b"1".to_vec())]);
+}
+
+/// What lies in redb's own tables, in a store that is closed: rows of the log, and of the entries' tree.
+fn lies(path: &std::path::Path) -> (u64, u64) {
+    use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
+    let store = redb::Database::open(path).unwrap();
+    let txn = store.begin_read().unwrap();
+    let log = txn.open_table(redb::TableDefinition::<u64, &[u8]>::new("behind"));
+    let log = log.map_or(0, |log| log.len().unwrap());
+    let tree = txn.open_table(redb::TableDefinition::<&[u8], &[u8]>::new("entries"));
+    (log, tree.map_or(0, |tree| tree.len().unwrap()))
+}
+
+#[test]
+fn entries_go_to_their_tree_when_many_are_behind_or_the_store_is_settled() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let commit = |rows: std::ops::Range<u8>| {
+        let db = Db::open(&path).unwrap().behind_by(5);
+        let mut txn = db.begin().unwrap();
+        rows.for_each(|row| txn.put(Table::Entries, &[row], b"row").unwrap());
+        txn.commit().unwrap();
+    };
+    commit(0..3);
+    assert_eq!(lies(&path), (1, 0));
+    commit(3..5);
+    assert_eq!(lies(&path), (2, 0), "one row of the log is one commit");
+    commit(4..6);
+    assert_eq!(lies(&path), (0, 6), "too much was behind");
+    commit(6..7);
+    assert_eq!(lies(&path), (1, 6));
+    Db::open(&path).unwrap().settle().unwrap();
+    assert_eq!(lies(&path), (0, 7));
+}
+
+#[test]
+fn an_idle_store_is_settled_only_if_that_is_worth_a_commit() {
+    let db = Db::in_memory().unwrap();
+    let commit = |rows: std::ops::Range<u16>| {
+        let mut txn = db.begin().unwrap();
+        rows.for_each(|row| txn.put(Table::Entries, &row.to_be_bytes(), b"row").unwrap());
+        txn.commit().unwrap();
+    };
+    commit(0..10);
+    assert_eq!(db.settle_due(), None);
+    commit(10..1000);
+    let due = db.settle_due().unwrap();
+    let mut txn = db.begin().unwrap();
+    txn.put(Table::Meta, b"later", b"write").unwrap();
+    txn.commit().unwrap();
+    assert!(db.settle_due().unwrap() > due, "a write did not put it off");
+    db.settle().unwrap();
+    assert_eq!(db.settle_due(), None);
+    assert_eq!(db.snapshot().unwrap().range(Table::Entries, &[], &[0xff; 9], usize::MAX).unwrap().len(), 1000);
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod setup;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use kinlink_proto::engine::command::{Caller, CallerKind, Command, CommandId, PairingId, Reply};
@@ -20,7 +20,7 @@ use kinlink_proto::id::{JournalId, RunId};
 use kinlink_proto::key;
 use kinlink_proto::store::StoreError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 use self::journal::JournalFrames;
 pub use self::setup::Setup;
@@ -131,15 +131,21 @@ impl Core {
                 Some(job) = self.ends.jobs.recv() => self.job_fact(job),
                 Some(event) = self.net_rx.recv() => Some(net_fact(event)),
                 () = sleep(wait) => Some(Input::Tick),
+                () = until(self.setup.db.settle_due()) => None,
             };
             let mut batch: Vec<Input> = first.into_iter().collect();
             self.fill(&mut batch);
             // A ping is no fact, and an empty transaction a write for nothing.
             if !batch.is_empty() {
                 self.take(batch).await?;
+            } else if self.setup.db.settle_due().is_some_and(|due| due <= Instant::now()) {
+                self.settle().await?;
             }
         }
         self.net.shutdown().await;
+        if let Err(error) = tokio::task::block_in_place(|| self.setup.db.settle()) {
+            tracing::warn!(%error, "the store was not settled; this is done later");
+        }
         Ok(())
     }
 
@@ -236,7 +242,18 @@ impl Core {
     /// One batch: decide, commit, act.
     async fn take(&mut self, batch: Vec<Input>) -> anyhow::Result<()> {
         let decided = tokio::task::block_in_place(|| self.decide(batch));
-        let mut after = match decided {
+        self.go_on(decided).await
+    }
+
+    /// Nothing was written for a while.
+    async fn settle(&mut self) -> anyhow::Result<()> {
+        let settled = tokio::task::block_in_place(|| self.setup.db.settle());
+        self.go_on(settled.map_err(StoreError::from)).await
+    }
+
+    /// What follows a commit.
+    async fn go_on(&mut self, committed: Result<(), StoreError>) -> anyhow::Result<()> {
+        let mut after = match committed {
             Ok(()) => self.act(),
             Err(error) => self.lost(&error)?,
         };
@@ -400,6 +417,14 @@ impl Core {
         }
         tracing::warn!(port = self.setup.port, "the port stays taken; taking another one");
         Ok(bind_on(&self.setup, 0, &self.admission, &self.net_tx, &self.ends.links)?)
+    }
+}
+
+/// Until `due`; forever if nothing is.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 

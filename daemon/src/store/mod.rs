@@ -1,7 +1,7 @@
 //! The store on disk: redb behind the traits of [`kinlink_proto::store`].
 //!
 //! One file, one table of bytes for each [`Table`], and a schema number. There is one writer at a
-//! time ([`Db::begin`]); readers take a [`Snapshot`] each and never wait. A commit returns when it
+//! time ([`Db::begin`]); readers take a [`Snapshot`] each, and do not wait to read. A commit returns when it
 //! is on the disk. One that failed is *unknown*, not undone: [`Db::reopen`], and look.
 //!
 //! What a crash leaves is redb's promise (two commit slots with checksums, one `fsync`), held to by
@@ -9,18 +9,22 @@
 //! controls both the order in which pages reach the disk and the moment of the crash, and costs a
 //! second `fsync` for every change.
 
+mod behind;
 pub mod crash;
+mod merged;
 mod open;
 mod snapshot;
 mod tables;
 mod txn;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use kinlink_proto::store::{StoreError, Table};
 use redb::{Database, ReadableDatabase, StorageBackend};
 
+use behind::{Behind, Limit};
 pub use open::OpenError;
 pub use snapshot::Snapshot;
 pub use txn::{CommitError, Txn};
@@ -37,7 +41,16 @@ enum Place {
 pub struct Db {
     place: Place,
     /// Nothing only after [`Db::reopen`] failed.
-    inner: Option<Database>,
+    inner: Option<Open>,
+    /// How much commits leave behind.
+    limit: Limit,
+}
+
+/// The database, and what its tables are behind by.
+#[derive(Debug)]
+struct Open {
+    database: Database,
+    behind: Arc<Mutex<Behind>>,
 }
 
 impl Db {
@@ -67,8 +80,15 @@ impl Db {
     }
 
     fn at(place: Place) -> Result<Self, OpenError> {
-        let inner = Some(open::open(&place)?);
-        Ok(Self { place, inner })
+        let inner = Some(Open::at(&place)?);
+        Ok(Self { place, inner, limit: Limit::DEFAULT })
+    }
+
+    /// The same store, in which a commit leaves no more than `rows` changes of rows under random keys behind, instead of
+    /// bringing them where they belong. For tests: the default is some ten thousand.
+    #[must_use]
+    pub fn behind_by(self, rows: usize) -> Self {
+        Self { limit: Limit { rows, ..self.limit }, ..self }
     }
 
     /// Begins to write. It sees what was committed before, and its own writes.
@@ -77,16 +97,34 @@ impl Db {
     /// If another [`Txn`] is alive (waiting for it could be waiting for oneself), or the store cannot
     /// be read, or a commit failed and the store was not reopened.
     pub fn begin(&self) -> Result<Txn, StoreError> {
-        Txn::begin(self.database()?)
+        Txn::begin(self.inner()?, self.limit)
     }
 
-    /// All that is committed now, unchanged by what is committed later.
+    /// All that is committed now, unchanged by what is committed later. Waits for a commit that is under way.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        let txn = self.database()?.begin_read().map_err(error)?;
-        Ok(Snapshot::new(txn))
+        self.inner()?.snapshot()
+    }
+
+    /// When [`Db::settle`] is worth its commit, if nothing is written until then.
+    #[must_use]
+    pub fn settle_due(&self) -> Option<Instant> {
+        behind::lock(&self.inner.as_ref()?.behind).ok()?.due()
+    }
+
+    /// Brings everything where it belongs, so that no memory is needed for it: a commit that changes nothing that a reader
+    /// sees. To be called when nothing else is to be done, and at the end.
+    ///
+    /// # Errors
+    /// As [`Txn::commit`]; nothing is lost.
+    pub fn settle(&self) -> Result<(), CommitError> {
+        let inner = self.inner().map_err(CommitError::Undone)?;
+        if behind::lock(&inner.behind).map_err(CommitError::Undone)?.is_empty() {
+            return Ok(());
+        }
+        self.begin().map_err(CommitError::Undone)?.settle()
     }
 
     /// Closes the store and opens it again, as must be done after any failed read, write or commit: redb refuses
@@ -97,12 +135,26 @@ impl Db {
     /// [`OpenError`]. Until a later attempt succeeds, every other call is an error.
     pub fn reopen(&mut self) -> Result<(), OpenError> {
         drop(self.inner.take());
-        self.inner = Some(open::open(&self.place)?);
+        self.inner = Some(Open::at(&self.place)?);
         Ok(())
     }
 
-    fn database(&self) -> Result<&Database, StoreError> {
+    fn inner(&self) -> Result<&Open, StoreError> {
         self.inner.as_ref().ok_or_else(|| StoreError("the store is closed, since it could not be opened again".into()))
+    }
+}
+
+impl Open {
+    fn at(place: &Place) -> Result<Self, OpenError> {
+        let database = open::open(place)?;
+        let behind = Arc::new(Mutex::new(Behind::load(&database)?));
+        Ok(Self { database, behind })
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let behind = behind::lock(&self.behind)?;
+        let txn = self.database.begin_read().map_err(error)?;
+        Ok(Snapshot::new(txn, behind.clone()))
     }
 }
 

@@ -5,15 +5,17 @@
 //! that clearing every [`Table`] leaves it in place.
 //!
 //! Schema 2 has the table `changes` beside those of schema 1; the engine fills it when it is first loaded.
+//!
+//! Schema 3 has the table `behind` besides: rows of `entries` that are not there yet; see [`behind`].
 
 use kinlink_proto::store::Table;
 use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
 
-use super::definition;
 use super::open::OpenError;
+use super::{behind, definition};
 
 /// The schema that this program reads and writes. A change of any row's format raises it.
-pub(super) const SCHEMA: u64 = 2;
+pub(super) const SCHEMA: u64 = 3;
 
 /// The schema number, under [`NUMBER`]. The name stays forever: a future store is recognised by it.
 const KINLINK: TableDefinition<'static, &'static str, u64> = TableDefinition::new("kinlink");
@@ -25,7 +27,7 @@ pub(super) fn prepare(db: &Database) -> Result<(), OpenError> {
     match schema(&txn)? {
         Some(SCHEMA) => Ok(txn.abort()?),
         Some(newer) if newer > SCHEMA => Err(OpenError::Newer { found: newer, known: SCHEMA }),
-        Some(1) | None => create(txn),
+        Some(1 | 2) | None => create(txn),
         Some(_) => Err(OpenError::NotAStore),
     }
 }
@@ -46,5 +48,6 @@ fn create(txn: WriteTransaction) -> Result<(), OpenError> {
     for table in Table::ALL {
         drop(txn.open_table(definition(table.name()))?);
     }
+    drop(txn.open_table(behind::LOG)?);
     Ok(txn.commit()?)
 }

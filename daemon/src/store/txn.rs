@@ -5,13 +5,16 @@
 //! reading goes through tables that stay open. A transaction holds as much as one segment (4 MiB).
 
 use std::collections::BTreeMap;
-use std::iter::Peekable;
+use std::ops::Bound::{Excluded, Included};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use kinlink_proto::store::{Read, Row, Store, StoreError, Table};
-use redb::{Database, Durability, ReadableDatabase, TransactionError, WriteTransaction};
+use redb::{Durability, TransactionError, WriteTransaction};
 
-use super::{Snapshot, definition, error, slot};
+use super::behind::{self, Behind, Limit};
+use super::merged::Merged;
+use super::{Open, Snapshot, definition, error, slot};
 
 /// Why a commit failed. The store takes no more writes after either: see [`Db::reopen`](super::Db::reopen).
 #[derive(Debug, thiserror::Error)]
@@ -32,11 +35,11 @@ impl From<CommitError> for StoreError {
 
 /// The changes of one table.
 #[derive(Default)]
-struct Changes {
+pub(super) struct Changes {
     /// Whether all rows that were committed are gone.
-    cleared: bool,
+    pub(super) cleared: bool,
     /// New values; `None` where a row was deleted.
-    rows: BTreeMap<Vec<u8>, Option<Bytes>>,
+    pub(super) rows: BTreeMap<Vec<u8>, Option<Bytes>>,
 }
 
 impl Changes {
@@ -51,16 +54,18 @@ pub struct Txn {
     writer: WriteTransaction,
     base: Snapshot,
     changes: [Changes; Table::ALL.len()],
+    behind: Arc<Mutex<Behind>>,
+    limit: Limit,
 }
 
 impl Txn {
-    pub(super) fn begin(db: &Database) -> Result<Self, StoreError> {
-        let writer = db.try_begin_write().map_err(|e| match e {
+    pub(super) fn begin(db: &Open, limit: Limit) -> Result<Self, StoreError> {
+        let writer = db.database.try_begin_write().map_err(|e| match e {
             TransactionError::WouldBlock => StoreError("another write transaction is open".into()),
             other => error(other),
         })?;
-        let base = Snapshot::new(db.begin_read().map_err(error)?);
-        Ok(Self { writer, base, changes: Default::default() })
+        let (base, behind) = (db.snapshot()?, Arc::clone(&db.behind));
+        Ok(Self { writer, base, changes: Default::default(), behind, limit })
     }
 
     /// Whether anything was written: if not, a commit costs nothing and makes nothing durable.
@@ -78,17 +83,32 @@ impl Txn {
         if !self.is_dirty() {
             return self.abort().map_err(CommitError::Undone);
         }
-        let Self { mut writer, base, changes } = self;
-        // The snapshot would keep the pages that this commit frees.
+        self.write()
+    }
+
+    /// Commits, and leaves nothing behind.
+    pub(super) fn settle(mut self) -> Result<(), CommitError> {
+        self.limit = Limit::NONE;
+        self.write()
+    }
+
+    fn write(self) -> Result<(), CommitError> {
+        let Self { mut writer, base, changes, behind, limit } = self;
+        // The snapshot would keep the pages that this commit frees, and have what is behind copied.
         drop(base);
         writer.set_durability(Durability::Immediate).map_err(|e| CommitError::Undone(error(e)))?;
-        for (table, changes) in Table::ALL.into_iter().zip(&changes) {
+        for (table, changes) in Table::ALL.into_iter().zip(&changes).filter(|(table, _)| *table != behind::TABLE) {
             apply(&writer, table, changes).map_err(CommitError::Undone)?;
         }
+        // Nobody sees the new tables with the old rows beside them.
+        let mut behind = behind::lock(&behind).map_err(CommitError::Undone)?;
+        let staged = behind.stage(&writer, &changes[slot(behind::TABLE)], limit).map_err(CommitError::Undone)?;
         writer.commit().map_err(|e| match e {
             redb::CommitError::TransactionPoisoned => CommitError::Undone(error(e)),
             other => CommitError::Unknown(error(other)),
-        })
+        })?;
+        behind.committed(staged);
+        Ok(())
     }
 
     /// Forgets all writes.
@@ -104,15 +124,23 @@ fn apply(writer: &WriteTransaction, table: Table, changes: &Changes) -> Result<(
     if changes.is_empty() {
         return Ok(());
     }
-    let definition = definition(table.name());
     if changes.cleared {
-        writer.delete_table(definition).map_err(error)?;
+        writer.delete_table(definition(table.name())).map_err(error)?;
     }
-    let mut open = writer.open_table(definition).map_err(error)?;
-    for (key, value) in &changes.rows {
+    put(writer, table, changes.rows.iter().map(|(key, value)| (key.as_slice(), value.as_deref())))
+}
+
+/// Puts and deletes rows of a table. Ascending keys are faster than others.
+pub(super) fn put<'a>(
+    writer: &WriteTransaction,
+    table: Table,
+    rows: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+) -> Result<(), StoreError> {
+    let mut open = writer.open_table(definition(table.name())).map_err(error)?;
+    for (key, value) in rows {
         match value {
-            Some(value) => drop(open.insert(key.as_slice(), &value[..]).map_err(error)?),
-            None => drop(open.remove(key.as_slice()).map_err(error)?),
+            Some(value) => drop(open.insert(key, value).map_err(error)?),
+            None => drop(open.remove(key).map_err(error)?),
         }
     }
     Ok(())
@@ -134,9 +162,9 @@ impl Read for Txn {
         }
         let changes = &self.changes[slot(table)];
         let base = if changes.cleared { None } else { Some(self.base.rows(table, from, to)?) };
-        let over = changes.rows.range::<[u8], _>((std::ops::Bound::Included(from), std::ops::Bound::Excluded(to)));
+        let over = changes.rows.range::<[u8], _>((Included(from), Excluded(to)));
         let over = over.map(|(key, value)| (key.as_slice(), value.as_deref()));
-        Merged { base: base.into_iter().flatten().peekable(), over: over.peekable() }.take(limit).collect()
+        Merged::new(base.into_iter().flatten(), over).take(limit).collect()
     }
 }
 
@@ -164,47 +192,5 @@ impl Store for Txn {
 impl std::fmt::Debug for Txn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Txn").field("dirty", &self.is_dirty()).finish_non_exhaustive()
-    }
-}
-
-/// Committed rows and changes, merged in order of their keys; a change hides the row of its key.
-struct Merged<B: Iterator, O: Iterator> {
-    base: Peekable<B>,
-    over: Peekable<O>,
-}
-
-impl<'a, B, O> Merged<B, O>
-where
-    B: Iterator<Item = Result<Row, StoreError>>,
-    O: Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
-{
-    /// The change that comes next, if no committed row comes before it.
-    fn change(&mut self) -> Option<O::Item> {
-        let (key, _) = self.over.peek()?;
-        match self.base.peek() {
-            Some(Err(_)) => return None,
-            Some(Ok((row, _))) if row.as_slice() < *key => return None,
-            Some(Ok((row, _))) if row.as_slice() == *key => drop(self.base.next()),
-            _ => {}
-        }
-        self.over.next()
-    }
-}
-
-impl<'a, B, O> Iterator for Merged<B, O>
-where
-    B: Iterator<Item = Result<Row, StoreError>>,
-    O: Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
-{
-    type Item = Result<Row, StoreError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            match self.change() {
-                Some((key, Some(value))) => return Some(Ok((key.to_vec(), value.to_vec()))),
-                Some((_, None)) => {}
-                None => return self.base.next(),
-            }
-        }
     }
 }
