@@ -59,9 +59,13 @@ impl Outgoing {
     /// # Errors
     /// If the store cannot be read, or a row is damaged.
     pub fn new(store: &dyn Read, journal: JournalId, from: u64, upto: Option<u64>) -> Result<Option<Self>, StoreError> {
-        let Some(source) = Source::find(store, journal, upto)?.filter(|source| from < source.end) else {
-            return Ok(None);
-        };
+        match Source::find(store, journal, upto)?.filter(|source| from < source.end) {
+            Some(source) => Self::of(source, store, from),
+            None => Ok(None),
+        }
+    }
+
+    fn of(source: Source, store: &dyn Read, from: u64) -> Result<Option<Self>, StoreError> {
         if source.is_end(store, from)? {
             return Ok(Some(source.last(from)));
         }
@@ -153,7 +157,11 @@ pub fn inline(
     from: u64,
     upto: Option<u64>,
 ) -> Result<Option<Inline>, StoreError> {
-    let Some(mut outgoing) = Outgoing::new(store, journal, from, upto)? else { return Ok(None) };
+    let Some(source) = Source::find(store, journal, upto)?.filter(|source| from < source.end) else { return Ok(None) };
+    if source.is_long(store, from)? {
+        return Ok(None);
+    }
+    let Some(mut outgoing) = Outgoing::of(source, store, from)? else { return Ok(None) };
     let Some(header) = outgoing.header.take().map(|header| header.to_bytes()) else { return Ok(None) };
     let (mut total, mut segments) = (header.len(), Vec::new());
     while let Some(segment) = outgoing.segment(store)? {
@@ -175,6 +183,13 @@ impl Source {
         let signed = Head::stored(&record.head).map_err(damaged)?.size;
         let end = upto.map_or(signed, |upto| upto.min(signed));
         Ok((end <= record.peaks.size()).then_some(Self { index, record, end }))
+    }
+
+    /// Whether the whole blocks behind `from` alone are too much for one frame, unless content of them was dropped: that is
+    /// known without reading them.
+    fn is_long(&self, store: &dyn Read, from: u64) -> Result<bool, StoreError> {
+        let blocks = tables::blocks(store, self.index, from.div_ceil(BLOCK), self.end / BLOCK)?;
+        Ok(blocks.iter().map(|block| block.bytes).sum::<u64>() > INLINE_BYTES as u64)
     }
 
     /// Whether what lies from `from` on is held without a gap, fits into one segment, and ends the journal within its last
@@ -232,7 +247,11 @@ impl Source {
         let Some(from) = self.begin(store, from, level)? else { return Ok(None) };
         let rest = self.end >> level << level;
         let roots = self.roots(store, from >> level << level, rest, level)?;
-        let tail = self.hashes(store, perfect(rest, self.end, level))?;
+        let tail = match self.record.peaks.size() == self.end {
+            // The peaks of a tree are the perfect subtrees of which it consists.
+            true => Some(self.record.peaks.behind_multiple(level).to_vec()),
+            false => self.hashes(store, perfect(rest, self.end, level))?,
+        };
         let (head, ext) = (self.record.head.clone(), Extensions::default());
         Ok(roots.zip(tail).map(|(roots, tail)| TransferHeader { head, from, level, roots, tail, ext }))
     }
