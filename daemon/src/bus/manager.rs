@@ -15,9 +15,10 @@ use super::agent::Agent;
 use super::call::{Call, unexpected};
 use super::contract::{Emits, Interface, Method, OPTIONS, Property, changing, constant};
 use super::error::{Failure, Standard};
+use super::listed::Listed;
 use super::objects::{Object, Values, shown, text};
 use super::options::{Options, bounded};
-use super::{caller, limits, pairing, session};
+use super::{caller, limits, pairing};
 use crate::handle::Facts;
 
 pub(super) static INTERFACE: Interface = Interface {
@@ -239,9 +240,7 @@ async fn list_sessions(call: &Call<'_>) -> Result<Message, Failure> {
     match call.order(Command::Sessions(filter)).await? {
         Reply::Sessions(sessions, more) => {
             let cursor = shown(sessions.last().filter(|_| more).map(|session| &session.id));
-            let sessions: Vec<std::collections::BTreeMap<&str, Variant<'_>>> =
-                sessions.iter().map(|view| session::listed(view).into_iter().collect()).collect();
-            call.reply(&(sessions, cursor))
+            call.reply(&(sessions.iter().map(Listed::new).collect::<Vec<_>>(), cursor))
         }
         other => Err(unexpected(&other)),
     }

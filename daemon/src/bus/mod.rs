@@ -21,6 +21,7 @@ mod error;
 mod hub;
 mod limits;
 mod link;
+mod listed;
 mod manager;
 mod objects;
 mod options;

@@ -75,13 +75,6 @@ pub(super) fn ending(ended: Option<&kinlink_proto::engine::view::RevokedBy>) -> 
     ]
 }
 
-/// A session in a listing: its properties and the name of its device.
-pub(super) fn listed(session: &SessionView) -> Values {
-    let mut values = values(session);
-    values.push(("DeviceName", text(session.device_name.as_str()).into()));
-    values
-}
-
 /// The properties of a session that the caller may see.
 pub(super) async fn read(call: &Call<'_>, session: SessionId) -> Result<Values, Failure> {
     match call.order(Command::Session(session)).await? {
