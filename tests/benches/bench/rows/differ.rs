@@ -12,10 +12,12 @@ use crate::report::{Figure, percentile};
 const ROUNDS: u64 = 20;
 /// Entries that differ.
 const FEW: u64 = 10;
+/// Milliseconds of the limit on a quiet machine: a handshake, a round trip with ten entries, and a commit.
+const QUIET: f64 = 2.0;
 
 /// Among many entries, and among a tenth as many: it is not to depend on that.
 pub(super) fn converging(Scale { entries, .. }: Scale) -> anyhow::Result<Vec<Figure>> {
-    let (among_few, among_many) = (milliseconds(entries / 10)?, milliseconds(entries)?);
+    let (among_few, among_many) = (milliseconds(entries / 10, ROUNDS)?, milliseconds(entries, ROUNDS)?);
     let limit = 1e3 * percentile(&mut limit::exchange::differing(ROUNDS, FEW, 1024)?, 50);
     let figure = |among, ours| Figure {
         what: format!(
@@ -24,12 +26,15 @@ pub(super) fn converging(Scale { entries, .. }: Scale) -> anyhow::Result<Vec<Fig
         unit: "ms",
         ours,
         limit: Some(limit),
-        goal: 2.0,
+        quiet: Some(QUIET),
+        goal: Some(2.0),
+        ..Figure::default()
     };
     let grown = Figure {
         what: format!("the same, beside a tenth of the {entries} entries"),
         limit: Some(among_few),
-        goal: 1.25,
+        quiet: None,
+        goal: Some(1.25),
         ..figure(entries, among_many)
     };
     Ok(vec![figure(entries / 10, among_few), figure(entries, among_many), grown])
@@ -37,7 +42,7 @@ pub(super) fn converging(Scale { entries, .. }: Scale) -> anyhow::Result<Vec<Fig
 
 /// From the moment at which the device that was away takes connections, the median.
 #[tokio::main]
-async fn milliseconds(entries: u64) -> anyhow::Result<f64> {
+pub(super) async fn milliseconds(entries: u64, rounds: u64) -> anyhow::Result<f64> {
     let (stays, leaves) = (host("stays"), host("leaves"));
     let writer = Client::of(&stays).await?;
     let session = writer.session().await?;
@@ -49,7 +54,7 @@ async fn milliseconds(entries: u64) -> anyhow::Result<f64> {
     }
     drop(reader);
     let mut samples = Vec::new();
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let new = entries + round * FEW;
         leaves.stop();
         writer.fill(&session, new, new + FEW, 1024, 1).await?;

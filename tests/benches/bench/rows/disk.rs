@@ -22,5 +22,12 @@ pub(super) async fn bytes(Scale { entries, .. }: Scale) -> anyhow::Result<Vec<Fi
     let limit = limit::store::file_bytes(dir.path(), entries, 1024 + BESIDE_THE_VALUE)?;
     let each = |bytes: u64| bytes as f64 / entries as f64;
     let what = format!("disk for each of {entries} entries of 1 KiB");
-    Ok(vec![Figure { what, unit: "B", ours: each(ours), limit: Some(each(limit)), goal: 1.15 }])
+    Ok(vec![Figure {
+        what,
+        unit: "B",
+        ours: each(ours),
+        limit: Some(each(limit)),
+        goal: Some(1.15),
+        ..Figure::default()
+    }])
 }

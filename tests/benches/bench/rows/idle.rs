@@ -48,7 +48,7 @@ pub(super) fn linked(scale: Scale) -> anyhow::Result<Vec<Figure>> {
     let minutes = scale.watched.as_secs_f64() / 60.0;
     let figure = |what: &str, unit, ours, goal| {
         let what = format!("idle, linked with {} others: {what}", DEVICES - 1);
-        Figure { what, unit, ours, limit: None, goal }
+        Figure { what, unit, ours, goal: Some(goal), ..Figure::default() }
     };
     let mut figures = vec![
         figure("resident memory", "MiB", after.resident / 1024.0, 12.0),

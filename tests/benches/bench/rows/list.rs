@@ -8,13 +8,15 @@ use kinlink_proto::dbus::{BUS_NAME, ROOT};
 use kinlink_tests::harness::{Host, kinctl};
 
 use super::group::Member;
-use super::{Scale, linking, start};
+use super::{Scale, host, linking, start};
 use crate::client::Client;
 use crate::report::{Figure, percentile};
 
 const RUNS: usize = 50;
 const DEVICES: usize = 30;
-const SESSIONS: usize = 1000;
+const SESSIONS: u64 = 1000;
+/// Milliseconds of `busctl` on a quiet machine.
+const QUIET: f64 = 5.2;
 
 /// `kinctl` beside `busctl`, which makes the cheapest of all calls on the session bus.
 #[tokio::main]
@@ -57,9 +59,36 @@ pub(super) async fn typed(_: Scale) -> anyhow::Result<Vec<Figure>> {
             };
             let (ours, limit) = beside(run, call)?;
             let what = format!("kinctl {what}, the whole process, median; limit: busctl");
-            Ok(Figure { what, unit: "ms", ours, limit: Some(limit), goal: 1.0 })
+            Ok(Figure {
+                what,
+                unit: "ms",
+                ours,
+                limit: Some(limit),
+                quiet: Some(QUIET),
+                goal: Some(1.0),
+                ..Figure::default()
+            })
         })
         .collect()
+}
+
+/// Milliseconds of `kinctl sessions`, the median.
+#[tokio::main]
+pub(super) async fn sessions(count: u64) -> anyhow::Result<f64> {
+    let host = host("lists");
+    let client = Client::of(&host).await?;
+    for _ in 0..count {
+        client.session().await?;
+    }
+    let socket = host.socket();
+    let socket = socket.to_str().context("a path that is no text")?;
+    let run = || {
+        let mut command = kinctl(&[("KINLINK_SOCKET", socket)]);
+        command.arg("sessions");
+        milliseconds(command)
+    };
+    let mut samples = (0..RUNS).map(|_| run()).collect::<Result<Vec<_>, _>>()?;
+    Ok(percentile(&mut samples, 50))
 }
 
 /// Milliseconds of each, the medians. They take turns, so that both meet the same machine.

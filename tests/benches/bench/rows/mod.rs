@@ -3,6 +3,7 @@
 mod differ;
 mod disk;
 mod group;
+mod growth;
 mod idle;
 mod linking;
 mod list;
@@ -42,6 +43,7 @@ pub(crate) const ALL: &[(&str, Measure)] = &[
     ("list", list::typed),
     ("disk", disk::bytes),
     ("idle", idle::linked),
+    ("growth", growth::all),
 ];
 
 /// How often a client looks whether something has come.

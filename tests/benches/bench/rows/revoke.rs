@@ -15,6 +15,8 @@ const ROUNDS: u64 = 20;
 const OTHERS: usize = 10;
 /// What the goal allows for closing connections.
 const TO_CUT: f64 = 1e-3;
+/// Milliseconds of the limit on a quiet machine, this included.
+const QUIET: f64 = 1.5;
 /// Bytes of a revocation in the store, and of the epoch that follows it.
 const STATEMENT: usize = 1600;
 
@@ -27,17 +29,19 @@ pub(super) async fn until_out(_: Scale) -> anyhow::Result<Vec<Figure>> {
     let commit = percentile(&mut limit::store::commits(dir.path(), 10 * ROUNDS, 1, STATEMENT)?, 50);
     let slowest = percentile(&mut limit::store::slowest(dir.path(), 10 * ROUNDS, OTHERS, STATEMENT)?, 50);
     let least = commit + percentile(&mut limit::exchange::round_trips()?, 50) / 2.0 + TO_CUT;
-    let figure = |what: String, samples: &mut [f64], least: f64| Figure {
+    let figure = |what: String, samples: &mut [f64], least: f64, quiet| Figure {
         what: format!("revoked until {what}, median"),
         unit: "ms",
         ours: 1e3 * percentile(samples, 50),
         limit: Some(1e3 * least),
-        goal: 1.0,
+        quiet,
+        goal: Some(1.0),
+        ..Figure::default()
     };
     let all = format!("{OTHERS} others have applied it, {} daemons on {} processors", OTHERS + 2, processors());
     Ok(vec![
-        figure("the device itself says that it is out".to_owned(), &mut cut, least),
-        figure(all, &mut applied, least + slowest),
+        figure("the device itself says that it is out".to_owned(), &mut cut, least, Some(QUIET)),
+        figure(all, &mut applied, least + slowest, None),
     ])
 }
 
