@@ -1,7 +1,7 @@
 //! The hashes of one block of a journal, computed from what lies in the store.
 
 use super::operation::Item;
-use super::tables::{self, BLOCK};
+use super::tables::{self, BLOCK, PART_LEVEL};
 use super::tree::{Peaks, node};
 use crate::id::{Hash, JournalId};
 use crate::limits::SEGMENT_LEVEL;
@@ -35,6 +35,37 @@ impl Span {
     pub(crate) fn halves(self) -> Option<[Self; 2]> {
         let level = self.level.checked_sub(1)?;
         Some([Self { first: self.first, level }, Self { first: self.first + (1 << level), level }])
+    }
+}
+
+/// The parts of a complete block: enough to send it in segments of at least one part, without reading it.
+pub(crate) struct Parts {
+    hashes: Vec<Hash>,
+    /// Bytes of each, at most.
+    bytes: Vec<u64>,
+}
+
+impl Parts {
+    /// `None` if one is not known.
+    pub(crate) fn load(store: &dyn Read, index: u32, block: u64) -> Result<Option<Self>, StoreError> {
+        let Some(rows) = tables::parts(store, index, block)? else { return Ok(None) };
+        let mut before = 0;
+        let bytes = rows.iter().map(|row| row.bytes.saturating_sub(std::mem::replace(&mut before, row.bytes)));
+        Ok(Some(Self { bytes: bytes.collect(), hashes: rows.iter().map(|row| row.hash).collect() }))
+    }
+
+    /// Bytes of the largest subtree of a level, at most; `None` for a level below that of a part.
+    pub(crate) fn largest(&self, level: u8) -> Option<u64> {
+        let size = 1 << level.checked_sub(PART_LEVEL)?;
+        self.bytes.chunks(size).map(|parts| parts.iter().sum()).max()
+    }
+
+    /// The roots of a level; `None` for one below that of a part.
+    pub(crate) fn roots(mut self, level: u8) -> Option<Vec<Hash>> {
+        for _ in 0..level.checked_sub(PART_LEVEL)? {
+            self.hashes = self.hashes.chunks_exact(2).map(|pair| node(&pair[0], &pair[1])).collect();
+        }
+        Some(self.hashes)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::key::hash;
 use crate::limits::SEGMENT_LEVEL;
 use crate::store::{Read, Store, StoreError, Table};
 use crate::wire::{Decode, DecodeError, Encode, Reader, Writer};
-use tables::{BLOCK, Record, Subtree};
+use tables::{BLOCK, PART, PART_LEVEL, Record, Subtree};
 
 /// What a device holds of a journal, as told to peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,14 +146,11 @@ impl Journals {
         let number = entry.position.size;
         let header = author.header(number, session, epoch);
         let operation = Operation::new(header, &seal(&header));
-        let (mut peaks, mut block) = (entry.record.peaks.clone(), None);
-        peaks.push_noting(0, operation.leaf(), |level, hash| {
-            if level == SEGMENT_LEVEL {
-                block = Some(hash);
-            }
-        });
+        let (mut peaks, mut completed) = (entry.record.peaks.clone(), Completed::default());
+        peaks.push_noting(0, operation.leaf(), |level, hash| completed.note(number + 1, level, hash));
         entry.put_operation(store, &operation)?;
-        entry.advance(store, peaks, block)?;
+        entry.put_part(store, number + 1, &completed)?;
+        entry.advance(store, peaks, completed.block)?;
         entry.save(store)?;
         Ok(operation)
     }
@@ -286,6 +283,12 @@ impl Entry {
         tables::put_content(store, self.index, number, operation.sealed())
     }
 
+    /// Notes the part that ends at `end`, if one does.
+    fn put_part(&self, store: &mut dyn Store, end: u64, completed: &Completed) -> Result<(), StoreError> {
+        let Some(hash) = completed.parts.get(&end).copied() else { return Ok(()) };
+        tables::put_subtree(store, self.index, PART_LEVEL, end / PART - 1, Subtree { hash, bytes: self.record.bytes })
+    }
+
     /// Takes on `peaks`, which may have completed a block, whose root is then `block`.
     fn advance(&mut self, store: &mut dyn Store, peaks: Peaks, block: Option<Hash>) -> Result<(), StoreError> {
         if let Some(hash) = block {
@@ -305,10 +308,13 @@ impl Entry {
             if next > size || (number < range.fill && self.lacks(store, number, &item)?) {
                 operations.extend(self.put_item(store, number, item)?);
             }
+            if next > size {
+                self.put_part(store, next, &range.completed)?;
+            }
             number = next;
         }
         if number > size {
-            self.advance(store, range.peaks, range.block)?;
+            self.advance(store, range.peaks, range.completed.block)?;
         } else if range.from / BLOCK < size / BLOCK {
             let added = std::mem::replace(&mut self.record.bytes, bytes).abs_diff(bytes);
             self.grow_block(store, range.from / BLOCK, added)?;
@@ -345,6 +351,7 @@ impl Entry {
         match tables::subtree(store, self.index, SEGMENT_LEVEL, at)? {
             Some(row) if added > 0 => {
                 let row = Subtree { bytes: row.bytes.saturating_add(added), ..row };
+                tables::delete_parts(store, self.index, at)?;
                 tables::put_subtree(store, self.index, SEGMENT_LEVEL, at, row)
             }
             _ => Ok(()),
@@ -373,12 +380,32 @@ pub(crate) struct Verified {
     pub(crate) items: Vec<Item>,
     /// The peaks at its end.
     pub(crate) peaks: Peaks,
-    /// The root of the block that it completes, if it does.
-    pub(crate) block: Option<Hash>,
+    /// What it completes.
+    pub(crate) completed: Completed,
     /// Below this number it is proven to be what is known here, so that gaps may be filled from it.
     pub(crate) fill: u64,
     /// The head, if this is the last range below it.
     pub(crate) head: Option<Head>,
+}
+
+/// Subtrees of which a row is kept, that became complete.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Completed {
+    /// The root of the block, of which there is one at most in a range.
+    block: Option<Hash>,
+    /// The roots of parts, by where they end.
+    parts: BTreeMap<u64, Hash>,
+}
+
+impl Completed {
+    /// Takes note of the subtree of this level that ends at `end`.
+    pub(crate) fn note(&mut self, end: u64, level: u8, hash: Hash) {
+        match level {
+            PART_LEVEL => drop(self.parts.insert(end, hash)),
+            SEGMENT_LEVEL => self.block = Some(hash),
+            _ => {}
+        }
+    }
 }
 
 fn position(record: &Record) -> Position {

@@ -11,6 +11,11 @@ use crate::wire::{Decode, DecodeError, Encode, Reader, Writer};
 /// Operations in a block: the largest segment, and what one row of [`Table::Subtrees`] sums up at least.
 pub(crate) const BLOCK: u64 = 1 << SEGMENT_LEVEL;
 
+/// log2 of the operations in a part: where a block is too large for one segment, its parts have to be known.
+pub(crate) const PART_LEVEL: u8 = 5;
+/// Operations in a part.
+pub(crate) const PART: u64 = 1 << PART_LEVEL;
+
 /// A row of [`Table::Journals`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -54,11 +59,11 @@ impl Decode for Record {
     }
 }
 
-/// A row of [`Table::Subtrees`]: a complete block, or a dropped subtree of which only this is known.
+/// A row of [`Table::Subtrees`]: a complete block, one of its parts, or a dropped subtree of which only this is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Subtree {
     pub(crate) hash: Hash,
-    /// Bytes of ciphertext in it, at most.
+    /// Bytes of ciphertext, at most: in a block, or in the block of a part up to where the part ends.
     pub(crate) bytes: u64,
 }
 
@@ -152,6 +157,21 @@ pub(crate) fn blocks(store: &dyn Read, index: u32, from: u64, to: u64) -> Result
         return Err(StoreError(format!("journal {index}: the hash of a block of operations is missing")));
     }
     rows.iter().map(|(_, value)| read(value)).collect()
+}
+
+/// The parts of a complete block, if all are known.
+pub(crate) fn parts(store: &dyn Read, index: u32, block: u64) -> Result<Option<Vec<Subtree>>, StoreError> {
+    let first = block * (BLOCK / PART);
+    let (from, to) = (subtree_key(index, PART_LEVEL, first), subtree_key(index, PART_LEVEL, first + BLOCK / PART));
+    let rows = store.range(Table::Subtrees, &from, &to, usize::MAX)?;
+    let all = u64::try_from(rows.len()) == Ok(BLOCK / PART);
+    all.then(|| rows.iter().map(|(_, value)| read(value)).collect()).transpose()
+}
+
+/// Forgets the parts of a block: their sizes are no longer right.
+pub(crate) fn delete_parts(store: &mut dyn Store, index: u32, block: u64) -> Result<(), StoreError> {
+    let first = block * (BLOCK / PART);
+    (first..first + BLOCK / PART).try_for_each(|at| store.delete(Table::Subtrees, &subtree_key(index, PART_LEVEL, at)))
 }
 
 /// Forgets the sums of all subtrees that reach behind the first `size` operations.

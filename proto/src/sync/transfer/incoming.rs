@@ -3,7 +3,7 @@
 use super::{Item, Segment, TransferHeader, segment_end};
 use crate::id::{AccountId, Hash, JournalId};
 use crate::journal::tree::aligned;
-use crate::journal::{Head, Journals, Operation, Peaks, Verified};
+use crate::journal::{Completed, Head, Journals, Operation, Peaks, Verified};
 use crate::limits::SEGMENT_LEVEL;
 use crate::store::{Read, Store, StoreError};
 use crate::wire::DecodeError;
@@ -170,7 +170,7 @@ impl Incoming {
             from: segment.from,
             items: segment.items,
             peaks: walk.peaks.clone(),
-            block: walk.block,
+            completed: walk.completed,
             fill: if walk.met { held.size() } else { self.proven },
             head: done.then(|| self.head.clone()),
         };
@@ -190,7 +190,7 @@ impl Incoming {
             return Err(TransferError::Gap { from, size: held.size() });
         }
         let to = segment_end(from, self.level, self.target.size);
-        let mut walk = Walk { peaks: self.peaks.clone(), block: None, met: false, forked: false };
+        let mut walk = Walk { peaks: self.peaks.clone(), completed: Completed::default(), met: false, forked: false };
         walk.meet(held);
         for item in &segment.items {
             walk.step(item, self.head.journal, to)?;
@@ -217,7 +217,7 @@ impl Incoming {
 /// A segment's way from one end to the other.
 struct Walk {
     peaks: Peaks,
-    block: Option<Hash>,
+    completed: Completed,
     /// Whether the end of what is held here was passed.
     met: bool,
     /// Whether it was another there.
@@ -231,11 +231,8 @@ impl Walk {
         if !aligned(number, level) || item.count() > to - number {
             return Err(TransferError::Malformed("an item is out of place"));
         }
-        self.peaks.push_noting(level, hash, |level, hash| {
-            if level == SEGMENT_LEVEL {
-                self.block = Some(hash);
-            }
-        });
+        let (completed, end) = (&mut self.completed, number + item.count());
+        self.peaks.push_noting(level, hash, |level, hash| completed.note(end, level, hash));
         Ok(())
     }
 

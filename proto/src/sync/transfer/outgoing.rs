@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Item, Segment, TransferHeader, segment_end};
 use crate::id::{Hash, JournalId};
 use crate::journal::Head;
-use crate::journal::block::{Block, Span, perfect};
+use crate::journal::block::{Block, Parts, Span, perfect};
 use crate::journal::operation::CONTENT;
 use crate::journal::tables::{self, BLOCK, Record};
 use crate::limits::{INLINE_BYTES, SEGMENT_BYTES, SEGMENT_LEVEL};
@@ -225,15 +225,27 @@ impl Source {
         let mut level = SEGMENT_LEVEL;
         for at in from / BLOCK..=(self.end - 1) / BLOCK {
             if self.bytes(store, at)? + ITEM as u64 * BLOCK > SEGMENT_BYTES as u64 {
-                let block = self.block(store, at)?;
-                let to = self.end.min((at + 1) * BLOCK);
-                while level > 0 && !fits(&block, at * BLOCK, to, level) {
-                    level -= 1;
-                }
+                level = level.min(self.level_of_block(store, at)?);
             }
         }
         let announceable = |level: &u8| (self.end - from) >> level < ROOTS;
         Ok((level..=SEGMENT_LEVEL).find(announceable).unwrap_or(SEGMENT_LEVEL))
+    }
+
+    fn level_of_block(&self, store: &dyn Read, at: u64) -> Result<u8, StoreError> {
+        if let Some(parts) = Parts::load(store, self.index, at)? {
+            let fits = |level: &u8| {
+                let items = ITEM as u64 * (1 << *level);
+                parts.largest(*level).is_some_and(|bytes| bytes + items <= SEGMENT_BYTES as u64)
+            };
+            if let Some(level) = (0..=SEGMENT_LEVEL).rev().find(fits) {
+                return Ok(level);
+            }
+        }
+        let block = self.block(store, at)?;
+        let to = self.end.min((at + 1) * BLOCK);
+        let level = (1..=SEGMENT_LEVEL).rev().find(|level| fits(&block, at * BLOCK, to, *level));
+        Ok(level.unwrap_or(0))
     }
 
     /// Bytes of ciphertext in a block, at most.
@@ -269,8 +281,21 @@ impl Source {
             let blocks = tables::blocks(store, self.index, from / BLOCK, to / BLOCK)?;
             return Ok(Some(blocks.into_iter().map(|block| block.hash).collect()));
         }
-        let spans = (from >> level..to >> level).map(|at| Span { first: at << level, level });
-        self.hashes(store, spans.collect())
+        let mut roots = Vec::new();
+        for at in from / BLOCK..to.div_ceil(BLOCK) {
+            let (first, end) = (from.max(at * BLOCK), to.min((at + 1) * BLOCK));
+            let whole = end - first == BLOCK;
+            let parts = if whole { Parts::load(store, self.index, at)? } else { None };
+            let spans = || (first >> level..end >> level).map(|at| Span { first: at << level, level }).collect();
+            match parts.and_then(|parts| parts.roots(level)) {
+                Some(known) => roots.extend(known),
+                None => match self.hashes(store, spans())? {
+                    Some(computed) => roots.extend(computed),
+                    None => return Ok(None),
+                },
+            }
+        }
+        Ok(Some(roots))
     }
 
     fn hashes(&self, store: &dyn Read, spans: Vec<Span>) -> Result<Option<Vec<Hash>>, StoreError> {

@@ -308,6 +308,24 @@ fn large_values_make_segments_shorter() {
 }
 
 #[test]
+fn middling_values_travel_as_parts_of_blocks() {
+    let (mut a, mut b) = (Device::new(5), Device::new(6));
+    a.write(1000, 16 << 10);
+    a.write(1100, 16 << 10);
+    let frames = a.frames(a.journal(), 0);
+    let level = TransferHeader::from_bytes(&frames[0].body).unwrap().level;
+    assert!((5..SEGMENT_LEVEL).contains(&level), "{level}");
+    assert!(frames.iter().all(|frame| frame.body.len() <= SEGMENT_BYTES));
+    b.receive(&frames, None).unwrap();
+    b.assert_same_as(&a, a.journal());
+    // Whoever took it in can pass it on alike, and so can one that gave up content and got it back.
+    assert_eq!(b.frames(a.journal(), 0), frames);
+    b.drop_range(a.journal(), 40..1030);
+    b.receive(&frames, None).unwrap();
+    assert_eq!(b.frames(a.journal(), 0), frames);
+}
+
+#[test]
 fn small_ranges_travel_inline_and_large_ones_do_not() {
     let (mut a, mut b) = (Device::new(7), Device::new(8));
     a.write(50, 100);
