@@ -213,14 +213,17 @@ impl Engine {
 
     pub(super) fn receive_have(&mut self, cx: &mut Cx<'_>, id: ConnId, positions: Vec<Position>) -> Result<(), Fail> {
         let me = self.device();
-        let own: Vec<Position> = positions.iter().filter(|held| held.journal.device == me).copied().collect();
+        let mut given_up = Vec::new();
         if let Some(conn) = self.conns.get_mut(&id) {
+            // What only arrives as yet is told in ever larger sizes.
+            let less = |held: &&Position| conn.theirs.get(&held.journal).is_some_and(|before| held.size < before.size);
+            given_up.extend(positions.iter().filter(|held| held.journal.device == me).filter(less).copied());
             conn.theirs.extend(positions.into_iter().map(|position| (position.journal, position)));
             if conn.theirs.len() > limits::JOURNALS {
                 return Err(Fail::Peer(CloseCode::Protocol));
             }
         }
-        for held in own {
+        for held in given_up {
             self.lost_there(cx, id, &held)?;
         }
         self.compare_own(cx, id)?;
@@ -228,7 +231,7 @@ impl Engine {
         Ok(())
     }
 
-    /// A peer holds less of this device's own journal than it was sent: it gave up an end that does not count.
+    /// A peer holds less of this device's own journal than before: it gave up an end that does not count.
     fn lost_there(&mut self, cx: &mut Cx<'_>, id: ConnId, held: &Position) -> Result<(), Fail> {
         let sent = self.conns.get(&id).and_then(|conn| conn.sent.get(&held.journal)).copied();
         if sent.is_some_and(|sent| sent <= held.size) || self.journals.size(held.journal) <= held.size {

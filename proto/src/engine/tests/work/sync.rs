@@ -87,3 +87,17 @@ fn ten_differences_of_a_third_device_cost_two_round_trips_at_most() {
     assert_eq!([work.signatures(0), work.signatures(1)], [(0, 5), (0, 0)]);
     assert_eq!(work.bytes(), 4890);
 }
+
+/// The receiver tells how far it is behind each segment; the sender must not take that for a loss.
+#[test]
+fn a_long_journal_crosses_once() {
+    let (mut lab, session) = apart(2, 1000);
+    lab.write_all(0, session, 2000..2000 + 5 * SEGMENT);
+    let work = meet(lab);
+    let kinds = work.kinds(0, 1);
+    let segments = kinds.iter().filter(|kind| **kind == "segment").count();
+    assert_eq!(segments, 6, "{kinds:?}");
+    assert_eq!(work.shown(1).0, 5 * SEGMENT);
+    let entries = 5 * SEGMENT * (100 + 150);
+    assert!(work.bytes() < entries * 11 / 10, "{} bytes for entries of {entries}", work.bytes());
+}
