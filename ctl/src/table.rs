@@ -22,12 +22,13 @@ fn widths(head: &[String], rows: &[Vec<String>]) -> Vec<usize> {
 }
 
 fn line(row: &[String], widths: &[usize]) -> String {
-    let cells = row.iter().zip(widths).map(|(cell, width)| pad(cell, *width));
-    cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-}
-
-fn pad(cell: &str, width: usize) -> String {
-    format!("{cell}{}", " ".repeat(width.saturating_sub(wide(cell))))
+    let mut line = String::with_capacity(widths.iter().sum::<usize>() + 2 * widths.len());
+    for (cell, width) in row.iter().zip(widths) {
+        line.push_str(cell);
+        line.extend(std::iter::repeat_n(' ', width.saturating_sub(wide(cell)) + 2));
+    }
+    line.truncate(line.trim_end().len());
+    line
 }
 
 /// Columns of a cell. What is printed holds no control characters.

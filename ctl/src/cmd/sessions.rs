@@ -28,7 +28,7 @@ pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
     // Open sessions come with the names of their devices; who ended one has only an id.
     let named = args.all || args.device.is_some() || ctx.out.json;
     let devices = if named { bus.devices().await? } else { Vec::new() };
-    let filter = filter(&devices, &args)?;
+    let filter = filter(&devices, &args, ctx.out.json)?;
     let sessions = bus.sessions(&filter).await?;
     if ctx.out.json {
         return ctx.out.json(&Value::Array(sessions.iter().map(|session| session.json(ctx.out, &devices)).collect()));
@@ -39,8 +39,14 @@ pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
     print(ctx.out, &sessions, &devices, args.all)
 }
 
-fn filter<'a>(devices: &'a [Device], args: &'a Args) -> Result<Options<'a>, Failure> {
+fn filter<'a>(devices: &'a [Device], args: &'a Args, json: bool) -> Result<Options<'a>, Failure> {
     let mut filter = Options::from([("state", if args.all { "all" } else { "open" }.into())]);
+    if !json {
+        // A table shows half of what there is.
+        let shown = ["Id", "App", "Title", "DeviceName", "Created", "LastActive"];
+        let ends: &[_] = if args.all { &["State", "EndedBy", "EndedReason", "EndedAt"] } else { &[] };
+        filter.insert("properties", [&shown, ends].concat().into());
+    }
     if let Some(app) = &args.app {
         filter.insert("app", app.as_str().into());
     }

@@ -4,22 +4,40 @@
 use std::borrow::Cow;
 
 use kinlink_proto::engine::view::SessionView;
+use kinlink_proto::time::Wall;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use zbus::wire::Signature;
 use zbus::{Type, Variant, as_variant};
 
-/// Its properties, and the name of its device.
+/// Of what a listing has of a session, first the texts, then the times.
+pub(super) const PROPERTIES: [&str; 12] = [
+    "Id",
+    "App",
+    "Title",
+    "Device",
+    "DeviceName",
+    "State",
+    "EndedBy",
+    "EndedReason",
+    "Created",
+    "LastActive",
+    "Expires",
+    "EndedAt",
+];
+
+/// Those of them that are wanted.
 pub(super) struct Listed<'s> {
     session: &'s SessionView,
+    wanted: &'s [bool; PROPERTIES.len()],
     id: String,
     device: String,
     ended_by: String,
 }
 
 impl<'s> Listed<'s> {
-    pub(super) fn new(session: &'s SessionView) -> Self {
+    pub(super) fn new(session: &'s SessionView, wanted: &'s [bool; PROPERTIES.len()]) -> Self {
         let ended_by = session.ended.as_ref().map(|ended| ended.by.to_string()).unwrap_or_default();
-        Self { session, id: session.id.to_string(), device: session.device.to_string(), ended_by }
+        Self { session, wanted, id: session.id.to_string(), device: session.device.to_string(), ended_by }
     }
 }
 
@@ -31,27 +49,27 @@ impl Serialize for Listed<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (session, ended) = (self.session, self.session.ended.as_ref());
         let texts = [
-            ("Id", self.id.as_str()),
-            ("App", &session.app),
-            ("Title", &session.title),
-            ("Device", &self.device),
-            ("DeviceName", &session.device_name),
-            ("State", if ended.is_some() { "ended" } else { "open" }),
-            ("EndedBy", &self.ended_by),
-            ("EndedReason", ended.map(|ended| ended.reason.as_str()).unwrap_or_default()),
+            self.id.as_str(),
+            &session.app,
+            &session.title,
+            &self.device,
+            &session.device_name,
+            if ended.is_some() { "ended" } else { "open" },
+            &self.ended_by,
+            ended.map(|ended| ended.reason.as_str()).unwrap_or_default(),
         ];
-        let times = [
-            ("Created", session.created.0),
-            ("LastActive", session.last_active.0),
-            ("Expires", session.expires.0),
-            ("EndedAt", ended.map_or(0, |ended| ended.at.0)),
-        ];
-        let mut map = serializer.serialize_map(Some(texts.len() + times.len()))?;
-        for (name, text) in texts {
-            map.serialize_entry(name, &as_variant::Serialize(&&*clean(text)))?;
+        let times = [session.created, session.last_active, session.expires, ended.map_or(Wall(0), |ended| ended.at)];
+        let mut names = PROPERTIES.iter().zip(self.wanted).map(|(name, wanted)| wanted.then_some(name));
+        let mut map = serializer.serialize_map(None)?;
+        for (text, name) in texts.into_iter().zip(&mut names) {
+            if let Some(name) = name {
+                map.serialize_entry(name, &as_variant::Serialize(&&*clean(text)))?;
+            }
         }
-        for (name, time) in times {
-            map.serialize_entry(name, &as_variant::Serialize(&time))?;
+        for (time, name) in times.into_iter().zip(&mut names) {
+            if let Some(name) = name {
+                map.serialize_entry(name, &as_variant::Serialize(&time.0))?;
+            }
         }
         map.end()
     }
@@ -68,12 +86,15 @@ mod tests {
 
     use kinlink_proto::engine::view::RevokedBy;
     use kinlink_proto::id::{DeviceId, SessionId};
-    use kinlink_proto::time::Wall;
     use zbus::OwnedVariant;
     use zbus::wire::{LE, serialized::Context, to_bytes};
 
     use super::*;
     use crate::bus::session;
+
+    fn read(listed: &Listed<'_>) -> BTreeMap<String, OwnedVariant> {
+        to_bytes(Context::new(LE, 0), listed).unwrap().deserialize().unwrap().0
+    }
 
     #[test]
     fn a_listing_has_what_the_object_has_and_its_device_s_name() {
@@ -91,14 +112,15 @@ mod tests {
         };
         for ended in [None, Some(by)] {
             view.ended = ended;
-            let bytes = to_bytes(Context::new(LE, 0), &Listed::new(&view)).unwrap();
-            let listed: BTreeMap<String, OwnedVariant> = bytes.deserialize().unwrap().0;
+            let listed = read(&Listed::new(&view, &[true; PROPERTIES.len()]));
             let mut object = session::values(&view);
             object.push(("DeviceName", "laptop".into()));
             let object: BTreeMap<_, _> = object.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
             assert_eq!(listed.len(), object.len());
             for (name, value) in object {
                 assert_eq!(*listed[&name], value, "{name}");
+                let wanted = PROPERTIES.map(|one| one == name);
+                assert_eq!(read(&Listed::new(&view, &wanted)), BTreeMap::from([(name, value.try_into().unwrap())]));
             }
         }
     }

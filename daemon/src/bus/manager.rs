@@ -15,7 +15,7 @@ use super::agent::Agent;
 use super::call::{Call, unexpected};
 use super::contract::{Emits, Interface, Method, OPTIONS, Property, changing, constant};
 use super::error::{Failure, Standard};
-use super::listed::Listed;
+use super::listed::{Listed, PROPERTIES};
 use super::objects::{Object, Values, shown, text};
 use super::options::{Options, bounded};
 use super::{caller, limits, pairing};
@@ -236,11 +236,12 @@ async fn list_sessions(call: &Call<'_>) -> Result<Message, Failure> {
         after: cursor(options.text("after", limits::CODE)?)?,
         limit: page(options.number("limit")?)?,
     };
+    let wanted = options.among("properties", PROPERTIES)?;
     options.finish()?;
     match call.order(Command::Sessions(filter)).await? {
         Reply::Sessions(sessions, more) => {
             let cursor = shown(sessions.last().filter(|_| more).map(|session| &session.id));
-            call.reply(&(sessions.iter().map(Listed::new).collect::<Vec<_>>(), cursor))
+            call.reply(&(sessions.iter().map(|view| Listed::new(view, &wanted)).collect::<Vec<_>>(), cursor))
         }
         other => Err(unexpected(&other)),
     }

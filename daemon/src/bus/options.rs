@@ -19,6 +19,15 @@ impl<'m> Options<'m> {
         Ok(Some(value))
     }
 
+    /// Some of `known` names, as a place of each: all of them unless given.
+    pub(super) fn among<const N: usize>(&mut self, name: &str, known: [&str; N]) -> Result<[bool; N], Failure> {
+        let Some(given) = self.take::<Vec<String>>(name, "a list of texts (as)")? else { return Ok([true; N]) };
+        if let Some(unknown) = given.iter().find(|one| !known.contains(&one.as_str())) {
+            return Err(Failure::argument(format!("{name}: there is none called '{}'", shown(unknown))));
+        }
+        Ok(known.map(|one| given.iter().any(|name| name == one)))
+    }
+
     /// A switch; off unless given.
     pub(super) fn flag(&mut self, name: &str) -> Result<bool, Failure> {
         Ok(self.take(name, "a boolean (b)")?.unwrap_or_default())
@@ -88,6 +97,16 @@ mod tests {
         let failure = given.finish().unwrap_err();
         assert_eq!(failure.name, Name::InvalidOption.name());
         assert!(failure.message.contains("'tiemout'"), "{}", failure.message);
+    }
+
+    #[test]
+    fn names_are_those_that_are_known() {
+        let given =
+            |names: &[&'static str]| options([("properties", names.to_vec().into())]).among("properties", ["A", "B"]);
+        assert_eq!(given(&["B"]), Ok([false, true]));
+        assert_eq!(given(&[]), Ok([false, false]));
+        assert_eq!(given(&["A", "C"]).unwrap_err().name, Name::InvalidArgument.name());
+        assert_eq!(options([]).among("properties", ["A", "B"]), Ok([true, true]));
     }
 
     #[test]
