@@ -232,7 +232,7 @@ fn a_link_in_place_of_the_file_is_not_followed() {
 }
 
 #[test]
-fn other_files_and_newer_stores_are_told_apart() {
+fn other_files_and_stores_of_other_versions_are_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     let text = dir.path().join("text");
     fs::write(&text, "not a store at all, but long enough to hold a header\n".repeat(200)).unwrap();
@@ -247,6 +247,15 @@ fn other_files_and_newer_stores_are_told_apart() {
     with_schema(&newer, redb::TableDefinition::new("kinlink"), 1000);
     let said = Db::open(&newer).unwrap_err().to_string();
     assert!(said.contains("made by a newer kinlinkd") && said.contains("schema 1000"), "{said}");
+
+    for schema in [1, 2] {
+        let older = dir.path().join(format!("older-{schema}"));
+        with_schema(&older, redb::TableDefinition::new("kinlink"), schema);
+        let before = fs::read(&older).unwrap();
+        let said = Db::open(&older).unwrap_err().to_string();
+        assert!(said.contains("before its first release") && said.contains("link this device"), "{said}");
+        assert_eq!(fs::read(&older).unwrap().len(), before.len(), "it stays as it is");
+    }
 }
 
 fn with_schema(path: &std::path::Path, table: redb::TableDefinition<'_, &str, u64>, number: u64) {
@@ -256,48 +265,6 @@ fn with_schema(path: &std::path::Path, table: redb::TableDefinition<'_, &str, u6
     txn.commit().unwrap();
     drop(db);
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
-}
-
-/// A store as an earlier version left it: one redb table for each of `tables`, with one row.
-fn made_by_an_earlier_version(path: &std::path::Path, schema: u64, tables: impl Iterator<Item = Table>) {
-    let made = redb::Database::create(path).unwrap();
-    let txn = made.begin_write().unwrap();
-    txn.open_table(redb::TableDefinition::<&str, u64>::new("kinlink")).unwrap().insert("schema", schema).unwrap();
-    for table in tables {
-        let mut open = txn.open_table(redb::TableDefinition::<&[u8], &[u8]>::new(table.name())).unwrap();
-        open.insert(b"key".as_slice(), table.name().as_bytes()).unwrap();
-    }
-    txn.commit().unwrap();
-    drop(made);
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
-}
-
-#[test]
-fn a_store_of_schema_1_becomes_one_of_today() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("store");
-    made_by_an_earlier_version(&path, 1, Table::ALL.into_iter().filter(|table| *table != Table::Changes));
-    for _ in 0..2 {
-        let db = Db::open(&path).unwrap();
-        let snapshot = db.snapshot().unwrap();
-        assert_eq!(snapshot.get(Table::Entries, b"key").unwrap().unwrap(), b"entries");
-        assert_eq!(snapshot.range(Table::Changes, &[], &[u8::MAX; 9], 9).unwrap(), []);
-    }
-}
-
-#[test]
-fn a_store_of_schema_2_becomes_one_of_today() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("store");
-    made_by_an_earlier_version(&path, 2, Table::ALL.into_iter());
-    let db = Db::open(&path).unwrap();
-    let mut txn = db.begin().unwrap();
-    txn.put(Table::Entries, b"newer", b"1").unwrap();
-    txn.commit().unwrap();
-    drop(db);
-    let db = Db::open(&path).unwrap();
-    let rows = db.snapshot().unwrap().range(Table::Entries, &[], &[u8::MAX; 9], 9).unwrap();
-    assert_eq!(rows, [(b"key".to_vec(), b"entries".to_vec()), (b"newer".to_vec(), b"1".to_vec())]);
 }
 
 /// What lies in redb's own tables, in a store that is closed: rows of the log, and of the entries' tree.

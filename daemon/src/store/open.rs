@@ -34,6 +34,14 @@ pub enum OpenError {
         /// The newest that this program knows.
         known: u64,
     },
+    /// Its schema is from before 0.1.0.
+    #[error(
+        "the store was made by a kinlinkd from before its first release (schema {found}), which this one cannot read; move it away, start again, and link this device anew"
+    )]
+    Unreleased {
+        /// The schema number in the store.
+        found: u64,
+    },
     /// It is something else.
     #[error("this is not a kinlinkd store; move the file away, and kinlinkd makes a new store")]
     NotAStore,

@@ -1,12 +1,10 @@
-//! What is on disk: the tables, the schema number, and how an older store becomes a newer one.
+//! What is on disk: the tables and the schema number; where an older store will become a newer one.
 //!
-//! Schema 1: one redb table of bytes to bytes for each [`Table`], by [`Table::name`]; what stands in
-//! their rows is written down in `kinlink_proto::store`. The number itself has a table of its own, so
-//! that clearing every [`Table`] leaves it in place.
+//! Schema 3: one redb table of bytes to bytes for each [`Table`], by [`Table::name`]; what stands in
+//! their rows is written down in `kinlink_proto::store`. Rows of `entries` that are not there yet stand in a table besides:
+//! see [`behind`]. The number itself has a table of its own, so that clearing every [`Table`] leaves it in place.
 //!
-//! Schema 2 has the table `changes` beside those of schema 1; the engine fills it when it is first loaded.
-//!
-//! Schema 3 has the table `behind` besides: rows of `entries` that are not there yet; see [`behind`].
+//! Schemas 1 and 2 were never released.
 
 use kinlink_proto::store::Table;
 use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
@@ -27,8 +25,9 @@ pub(super) fn prepare(db: &Database) -> Result<(), OpenError> {
     match schema(&txn)? {
         Some(SCHEMA) => Ok(txn.abort()?),
         Some(newer) if newer > SCHEMA => Err(OpenError::Newer { found: newer, known: SCHEMA }),
-        Some(1 | 2) | None => create(txn),
+        Some(found @ 1..SCHEMA) => Err(OpenError::Unreleased { found }),
         Some(_) => Err(OpenError::NotAStore),
+        None => create(txn),
     }
 }
 
@@ -42,7 +41,7 @@ fn schema(txn: &WriteTransaction) -> Result<Option<u64>, OpenError> {
     number.map(Some).ok_or(OpenError::NotAStore)
 }
 
-/// Makes the tables that are not there yet; an older store becomes a newer one whole, or stays as it is.
+/// Makes the tables of a new store.
 fn create(txn: WriteTransaction) -> Result<(), OpenError> {
     txn.open_table(KINLINK)?.insert(NUMBER, SCHEMA)?;
     for table in Table::ALL {
