@@ -6,19 +6,14 @@
 //! [`Limit`] allows, a commit brings all of it into the tree, in the order of its keys, and empties the log: by then
 //! many rows share a page. Both happen within the transaction of the commit, so there is no moment at which
 //! a row is in neither or a crash leaves half of them.
-//!
-//! One row of the log is one commit's changes: for each, the lengths of key and value plus one as `u32`, 0 for the value
-//! of a row that was deleted, then key and value.
 
-use std::collections::BTreeMap;
-use std::ops::Bound::{Excluded, Included};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BufMut as _, Bytes};
 use kinlink_proto::store::{StoreError, Table};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError, WriteTransaction};
 
+use super::layer::{Layer, Newest};
 use super::open::OpenError;
 use super::txn::{Changes, put};
 use super::{definition, error};
@@ -26,7 +21,7 @@ use super::{definition, error};
 /// The one table whose keys are random: a PRF makes them. All others have keys that rise, or few rows.
 pub(super) const TABLE: Table = Table::Entries;
 
-/// What [`TABLE`] is behind by: a number that rises → the changes of one commit.
+/// What [`TABLE`] is behind by: a number that rises → the changes of one commit, as [`Layer`] writes them.
 pub(super) const LOG: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("behind");
 
 /// How long after the last write what is behind is brought up, so that an idle daemon does not hold it in memory.
@@ -48,14 +43,11 @@ impl Limit {
     pub(super) const NONE: Self = Self { rows: 0, bytes: 0 };
 }
 
-/// The newest change of each key; `None` where the row was deleted.
-pub(super) type Rows = BTreeMap<Bytes, Option<Bytes>>;
-
 /// The changes of [`TABLE`] that are committed and not in its tree yet.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Behind {
-    /// Copied when it changes, but only if a snapshot looks at it then.
-    rows: Arc<Rows>,
+    /// The newest comes last, and each has at least twice the changes of the next: there are few. Snapshots share them.
+    layers: Vec<Arc<Layer>>,
     /// The number of the log's next row.
     next: u64,
     /// What all rows of the log hold.
@@ -74,7 +66,7 @@ struct Size {
 pub(super) struct Staged {
     /// Whether the log is empty before `batch`.
     afresh: bool,
-    batch: Batch,
+    batch: Layer,
 }
 
 impl Behind {
@@ -88,30 +80,23 @@ impl Behind {
         for row in log.iter()? {
             let (number, batch) = row?;
             behind.next = number.value();
-            behind.add(
-                Batch::decode(Bytes::copy_from_slice(batch.value())).map_err(|e| redb::StorageError::Corrupted(e.0))?,
-            );
+            let damaged = || redb::StorageError::Corrupted("what was written behind".to_owned());
+            behind.add(Layer::decode(batch.value().to_vec()).ok_or_else(damaged)?);
         }
         Ok(behind)
     }
 
     /// The change of this row, if it is behind.
     pub(super) fn get(&self, table: Table, key: &[u8]) -> Option<Option<&[u8]>> {
-        if table == TABLE { self.rows.get(key).map(Option::as_deref) } else { None }
+        if table == TABLE { self.layers.iter().rev().find_map(|layer| layer.get(key)) } else { None }
     }
 
     /// The changes with `from <= key < to`, ascending; `None` if the table's tree has all of its rows.
-    pub(super) fn range(
-        &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-    ) -> Option<impl Iterator<Item = (&[u8], Option<&[u8]>)>> {
-        if table != TABLE || self.rows.is_empty() || from >= to {
+    pub(super) fn range(&self, table: Table, from: &[u8], to: &[u8]) -> Option<Newest<'_>> {
+        if table != TABLE || self.layers.is_empty() || from >= to {
             return None;
         }
-        let rows = self.rows.range::<[u8], _>((Included(from), Excluded(to)));
-        Some(rows.map(|(key, value)| (&key[..], value.as_deref())))
+        Some(Newest::new(self.layers.iter().map(|layer| layer.range(from, to))))
     }
 
     /// Writes changes into the log, or with all that is behind into the tree if it would be more than `limit`.
@@ -121,7 +106,7 @@ impl Behind {
         changes: &Changes,
         limit: Limit,
     ) -> Result<Staged, StoreError> {
-        let batch = Batch::new(&changes.rows)?;
+        let batch = Layer::new(changes.rows.iter().map(|(key, value)| (&key[..], value.as_deref())), 0);
         if changes.cleared {
             writer.delete_table(definition(TABLE.name())).map_err(error)?;
             writer.delete_table(LOG).map_err(error)?;
@@ -130,19 +115,17 @@ impl Behind {
         self.stage_over(writer, batch, limit)
     }
 
-    fn stage_over(&self, writer: &WriteTransaction, batch: Batch, limit: Limit) -> Result<Staged, StoreError> {
+    fn stage_over(&self, writer: &WriteTransaction, batch: Layer, limit: Limit) -> Result<Staged, StoreError> {
         let size = self.size.with(&batch);
         if size.rows > limit.rows || size.bytes > limit.bytes {
-            let mut rows = Rows::clone(&self.rows);
-            rows.extend(batch.rows);
-            let rows = rows.iter().map(|(key, value)| (&key[..], value.as_deref()));
-            put(writer, TABLE, rows)?;
+            let all = self.layers.iter().map(|layer| layer.all()).chain([batch.all()]);
+            put(writer, TABLE, Newest::new(all))?;
             writer.delete_table(LOG).map_err(error)?;
-            return Ok(Staged { afresh: true, batch: Batch::default() });
+            return Ok(Staged { afresh: true, batch: Layer::default() });
         }
-        if !batch.rows.is_empty() {
+        if !batch.is_empty() {
             let mut log = writer.open_table(LOG).map_err(error)?;
-            log.insert(self.next, &batch.bytes[..]).map_err(error)?;
+            log.insert(self.next, batch.bytes()).map_err(error)?;
         }
         Ok(Staged { afresh: false, batch })
     }
@@ -165,13 +148,18 @@ impl Behind {
         self.size.rows == 0
     }
 
-    fn add(&mut self, batch: Batch) {
-        if batch.rows.is_empty() {
+    fn add(&mut self, batch: Layer) {
+        if batch.is_empty() {
             return;
         }
         self.next += 1;
         self.size = self.size.with(&batch);
-        Arc::make_mut(&mut self.rows).extend(batch.rows);
+        let mut top = batch;
+        // A change is copied into a layer of about twice the size each time: seldom.
+        while let Some(below) = self.layers.pop_if(|below| below.len() < 2 * top.len()) {
+            top = below.under(&top);
+        }
+        self.layers.push(Arc::new(top));
     }
 }
 
@@ -181,58 +169,7 @@ pub(super) fn lock(behind: &Mutex<Behind>) -> Result<MutexGuard<'_, Behind>, Sto
 }
 
 impl Size {
-    fn with(self, batch: &Batch) -> Self {
-        Self { rows: self.rows + batch.rows.len(), bytes: self.bytes + batch.bytes.len() }
+    fn with(self, batch: &Layer) -> Self {
+        Self { rows: self.rows + batch.len(), bytes: self.bytes + batch.bytes().len() }
     }
-}
-
-/// The changes of one commit: as they stand in the log, and as parts of that.
-#[derive(Default)]
-struct Batch {
-    bytes: Bytes,
-    rows: Vec<(Bytes, Option<Bytes>)>,
-}
-
-impl Batch {
-    fn new(changes: &BTreeMap<Vec<u8>, Option<Bytes>>) -> Result<Self, StoreError> {
-        let mut bytes = Vec::new();
-        for (key, value) in changes {
-            put_len(&mut bytes, Some(key))?;
-            put_len(&mut bytes, value.as_deref())?;
-            bytes.extend_from_slice(key);
-            bytes.extend_from_slice(value.as_deref().unwrap_or_default());
-        }
-        Self::decode(bytes.into())
-    }
-
-    fn decode(bytes: Bytes) -> Result<Self, StoreError> {
-        let (mut rows, mut rest) = (Vec::new(), bytes.clone());
-        while !rest.is_empty() {
-            let (key, value) = (len(&mut rest)?, len(&mut rest)?);
-            let key = part(&mut rest, key.ok_or_else(damaged)?)?;
-            rows.push((key, value.map(|len| part(&mut rest, len)).transpose()?));
-        }
-        Ok(Self { bytes, rows })
-    }
-}
-
-/// A length plus one; 0 stands for nothing.
-fn put_len(bytes: &mut Vec<u8>, what: Option<&[u8]>) -> Result<(), StoreError> {
-    let len = u32::try_from(what.map_or(0, |what| what.len() + 1));
-    bytes.put_u32(len.map_err(|_| StoreError("a row of more than 4 GiB".into()))?);
-    Ok(())
-}
-
-fn len(rest: &mut Bytes) -> Result<Option<usize>, StoreError> {
-    let len = rest.try_get_u32().map_err(|_| damaged())?;
-    Ok(usize::try_from(len).map_err(|_| damaged())?.checked_sub(1))
-}
-
-/// The next `len` bytes, shared.
-fn part(rest: &mut Bytes, len: usize) -> Result<Bytes, StoreError> {
-    if len <= rest.len() { Ok(rest.split_to(len)) } else { Err(damaged()) }
-}
-
-fn damaged() -> StoreError {
-    StoreError("what was written behind is damaged".into())
 }

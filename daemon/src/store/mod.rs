@@ -11,6 +11,7 @@
 
 mod behind;
 pub mod crash;
+mod layer;
 mod merged;
 mod open;
 mod snapshot;
