@@ -10,9 +10,10 @@ use std::os::unix::net::UnixDatagram;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer, fmt};
+use tracing_subscriber::{Layer, fmt};
 
 /// A device was linked.
 pub const LINKED: &str = "linked";
@@ -44,12 +45,13 @@ const EVENT: &str = "event";
 /// Bytes of one entry: a datagram must fit into the socket's buffer, and nothing here is nearly as long.
 const ENTRY: usize = 64 * 1024;
 
-/// Starts the log. `KINLINK_LOG` takes tracing's filter syntax.
+/// Starts the log. `KINLINK_LOG` is a level, or levels of parts of the program: `info,kinlink_daemon::net=debug`.
 ///
 /// # Errors
 /// If there is one already.
 pub fn start() -> anyhow::Result<()> {
-    let filter = EnvFilter::try_from_env("KINLINK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let levels = std::env::var("KINLINK_LOG").ok().and_then(|levels| levels.parse::<Targets>().ok());
+    let filter = levels.unwrap_or_else(|| Targets::new().with_default(Level::INFO));
     let journal =
         to_journal(std::env::var("JOURNAL_STREAM").ok().as_deref()).then(Journal::connect).and_then(Result::ok);
     // A journal that does not answer must not take the log along.
