@@ -9,6 +9,8 @@ pub(super) const PRIVATE_CLIENTS: usize = 64;
 pub(super) const CALLS_PER_CLIENT: usize = 64;
 /// Messages waiting to be written to one link: a burst of signals.
 pub(super) const OUTBOX: usize = 512;
+/// Messages that are handed to the socket together: by then their bytes cost more than the call.
+pub(super) const AT_ONCE: usize = 64;
 /// How long a link may leave a full outbox unread. Then it is cut: it would hold up everybody else's signals.
 pub(super) const UNREAD: Duration = Duration::from_secs(2);
 /// How long authentication may take: it is four short lines.

@@ -53,12 +53,15 @@ pub(super) async fn serve(hub: Arc<Hub>, mut messages: MessageStream, side: Side
     writer.abort();
 }
 
+/// Writes what waits, in as few writes as the socket takes.
 async fn write(connection: Connection, mut queue: mpsc::Receiver<Message>) {
-    while let Some(message) = queue.recv().await {
-        if let Err(error) = connection.send(&message).await {
+    let mut messages = Vec::new();
+    while queue.recv_many(&mut messages, limits::AT_ONCE).await > 0 {
+        if let Err(error) = connection.send_all(&messages).await {
             tracing::debug!("a D-Bus client is gone: {error}");
             return;
         }
+        messages.clear();
     }
 }
 
