@@ -24,8 +24,6 @@ use crate::{clock, harden, log, platform, sleep};
 const JOBS: usize = 1024;
 /// Events that a slow listener may lag behind; one that lags more is told that it missed some.
 const EVENTS: usize = 4096;
-/// Threads: the core, which blocks while it commits, and one for the network and the bus.
-const THREADS: usize = 2;
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -79,7 +77,9 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let private = handed.bus.map_or_else(|| Private::Path(runtime_dir.join(paths::BUS)), Private::Listener);
     let bus = BusOptions { private, session };
     let callers = options.callers.map_or(Callers::Own, Callers::Helper);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
+    // One thread does all but what takes long: a request then passes from the bus to the core, the disk and the network and back
+    // without waiting for another thread to wake up.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(setup, bus, callers))
 }
 

@@ -20,6 +20,7 @@ use kinlink_proto::id::{JournalId, RunId};
 use kinlink_proto::key;
 use kinlink_proto::store::StoreError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, sleep_until};
 
 use self::journal::JournalFrames;
@@ -35,6 +36,13 @@ use crate::{log, noted, sent};
 const BATCH: usize = 256;
 /// Network events waiting for the core; a full channel slows the peers down.
 const NET_EVENTS: usize = 64;
+/// Facts of a small batch, and bytes of what one of them brings: deciding takes about as long as waking another thread for it and
+/// being woken when it is done.
+const SMALL: usize = 4;
+const SMALL_BYTES: usize = 16 * 1024;
+/// What a small batch may take, the disk included, where the network and the bus wait for it. On a disk that is slower than this
+/// the next one is decided on another thread.
+const QUICK: Duration = Duration::from_millis(1);
 /// The longest sleep: a deadline beyond it is looked at again.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -72,6 +80,8 @@ pub struct Core {
     /// The command that a linking socket was just opened for.
     opening: Option<CommandId>,
     run: RunId,
+    /// Whether the latest small batch took no longer than [`QUICK`].
+    quick: bool,
 }
 
 /// What is left to do after the outputs of a batch.
@@ -111,6 +121,7 @@ impl Core {
             commands: 0,
             opening: None,
             run,
+            quick: true,
         };
         remember_port(&mut core.setup)?;
         Ok(core)
@@ -120,30 +131,32 @@ impl Core {
     ///
     /// # Errors
     /// If the store failed in a way that reopening does not mend.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
-        self.take(vec![Input::Port(self.net.port()), Input::Started]).await?;
+    pub async fn run(self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+        let started = vec![Input::Port(self.net.port()), Input::Started];
+        let mut core = Box::new(self).take(started).await?;
         loop {
-            let wait = self.until_deadline();
+            let wait = core.until_deadline();
             let first = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
                 // Orders come first: no peer may keep a revocation waiting by talking.
-                Some(job) = self.ends.jobs.recv() => self.job_fact(job),
-                Some(event) = self.net_rx.recv() => Some(net_fact(event)),
+                Some(job) = core.ends.jobs.recv() => core.job_fact(job),
+                Some(event) = core.net_rx.recv() => Some(net_fact(event)),
                 () = sleep(wait) => Some(Input::Tick),
-                () = until(self.setup.db.settle_due()) => None,
+                () = until(core.setup.db.settle_due()) => None,
             };
             let mut batch: Vec<Input> = first.into_iter().collect();
-            self.fill(&mut batch);
+            core.fill(&mut batch);
             // A ping is no fact, and an empty transaction a write for nothing.
             if !batch.is_empty() {
-                self.take(batch).await?;
-            } else if self.setup.db.settle_due().is_some_and(|due| due <= Instant::now()) {
-                self.settle().await?;
+                core = core.take(batch).await?;
+            } else if core.setup.db.settle_due().is_some_and(|due| due <= Instant::now()) {
+                core = core.settle().await?;
             }
         }
-        self.net.shutdown().await;
-        if let Err(error) = tokio::task::block_in_place(|| self.setup.db.settle()) {
+        core.net.shutdown().await;
+        let (_, settled) = core.aside(|core| core.setup.db.settle()).await?;
+        if let Err(error) = settled {
             tracing::warn!(%error, "the store was not settled; this is done later");
         }
         Ok(())
@@ -240,37 +253,65 @@ impl Core {
     }
 
     /// One batch: decide, commit, act.
-    async fn take(&mut self, batch: Vec<Input>) -> anyhow::Result<()> {
-        let decided = tokio::task::block_in_place(|| self.decide(batch));
-        self.go_on(decided).await
+    async fn take(mut self: Box<Self>, batch: Vec<Input>) -> anyhow::Result<Box<Self>> {
+        let small = is_small(&batch);
+        if small && self.quick {
+            let decided = self.timed(batch);
+            return self.go_on(decided).await;
+        }
+        let decide = move |core: &mut Self| if small { core.timed(batch) } else { core.decide(batch) };
+        let (core, decided) = self.aside(decide).await?;
+        core.go_on(decided).await
     }
 
     /// Nothing was written for a while.
-    async fn settle(&mut self) -> anyhow::Result<()> {
-        let settled = tokio::task::block_in_place(|| self.setup.db.settle());
-        self.go_on(settled.map_err(StoreError::from)).await
+    async fn settle(self: Box<Self>) -> anyhow::Result<Box<Self>> {
+        let (core, settled) = self.aside(|core| core.setup.db.settle()).await?;
+        core.go_on(settled.map_err(StoreError::from)).await
     }
 
     /// What follows a commit.
-    async fn go_on(&mut self, committed: Result<(), StoreError>) -> anyhow::Result<()> {
+    async fn go_on(self: Box<Self>, committed: Result<(), StoreError>) -> anyhow::Result<Box<Self>> {
+        let mut core = self;
         let mut after = match committed {
-            Ok(()) => self.act(),
-            Err(error) => self.lost(&error)?,
+            Ok(()) => core.act(),
+            Err(error) => core.lost(&error)?,
         };
         while after != After::Nothing {
             match after {
-                After::Reset => self.reset().await?,
+                After::Reset => core.reset().await?,
                 After::Stop => anyhow::bail!(
                     "the keys of this device are void and could not be erased; check the disk and start again"
                 ),
-                _ => self.engine = load(&self.setup, self.run)?,
+                _ => core.engine = load(&core.setup, core.run)?,
             }
-            let port = Input::Port(self.net.port());
-            let decided = tokio::task::block_in_place(|| self.decide(vec![port, Input::Started]));
+            let batch = vec![Input::Port(core.net.port()), Input::Started];
+            let (loaded, decided) = core.aside(|core| core.decide(batch)).await?;
             decided.context("the store failed while it was being loaded")?;
-            after = self.act();
+            core = loaded;
+            after = core.act();
         }
-        Ok(())
+        Ok(core)
+    }
+
+    /// Does what takes long on another thread, while the network and the bus go on.
+    async fn aside<T: Send + 'static>(
+        mut self: Box<Self>,
+        work: impl FnOnce(&mut Self) -> T + Send + 'static,
+    ) -> anyhow::Result<(Box<Self>, T)> {
+        let work = move || {
+            let done = work(&mut self);
+            (self, done)
+        };
+        spawn_blocking(work).await.context("the state is lost")
+    }
+
+    /// Decides a small batch, and notes how long that took.
+    fn timed(&mut self, batch: Vec<Input>) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        let decided = self.decide(batch);
+        self.quick = begun.elapsed() <= QUICK;
+        decided
     }
 
     fn decide(&mut self, batch: Vec<Input>) -> Result<(), StoreError> {
@@ -299,11 +340,9 @@ impl Core {
 
     fn act(&mut self) -> After {
         let mut after = After::Nothing;
-        let outputs: Vec<Output> = std::iter::from_fn(|| self.engine.poll()).collect();
-        // The snapshot goes first: who is answered reads what the order changed.
-        let (views, rest): (Vec<_>, Vec<_>) =
-            outputs.into_iter().partition(|output| matches!(output, Output::Event(Event::View(_))));
-        for output in views.into_iter().chain(rest) {
+        let mut outputs: Vec<Output> = std::iter::from_fn(|| self.engine.poll()).collect();
+        outputs.sort_by_key(rank);
+        for output in outputs {
             match self.carry_out(output) {
                 ControlFlow::Continue(()) => {}
                 ControlFlow::Break(next) => after = if after == After::Reset { after } else { next },
@@ -425,6 +464,27 @@ async fn until(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Whether a batch is small. What it takes is the disk's, then, and not the processor's.
+fn is_small(batch: &[Input]) -> bool {
+    let short = |input: &Input| match input {
+        Input::Received { frame, .. } => frame.body.len() <= SMALL_BYTES,
+        Input::Command { command: Command::Put { value, .. }, .. } => value.len() <= SMALL_BYTES,
+        input => !matches!(input, Input::Transfer { .. }),
+    };
+    batch.len() <= SMALL && batch.iter().all(short)
+}
+
+/// Which outputs of a batch come first; those of one rank stay in order. The snapshot goes first of all: who is answered reads
+/// what the order changed. What concerns other devices goes before what programs on this one are told: it has the longer way,
+/// and a connection is cut before that is announced.
+fn rank(output: &Output) -> u8 {
+    match output {
+        Output::Event(Event::View(_)) => 0,
+        Output::Event(_) | Output::Reply { .. } => 2,
+        _ => 1,
     }
 }
 
