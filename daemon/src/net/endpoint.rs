@@ -13,7 +13,7 @@ use kinlink_proto::key::Identity;
 use kinlink_proto::reach::HostPort;
 use kinlink_proto::wire::address::Address;
 use kinlink_proto::wire::frame::{CloseCode, Frame};
-use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
+use quinn::{Endpoint, EndpointConfig, ServerConfig};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -31,6 +31,7 @@ use super::quic::{self, Protocol};
 use super::socket;
 use super::stranger::Strangers;
 use super::tls::{Tls, TlsError, Trust};
+use super::udp;
 use crate::handed;
 
 /// How long a linking peer has to acknowledge the last frame when linking closes.
@@ -366,7 +367,7 @@ pub(super) fn locked(slot: &Slot) -> MutexGuard<'_, Option<Listening>> {
 }
 
 pub(super) fn endpoint(server: Option<ServerConfig>, socket: std::net::UdpSocket) -> io::Result<Endpoint> {
-    Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime))
+    Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(udp::Runtime))
 }
 
 /// Tells the addresses of this machine at the start and whenever they changed, and each change of the network, until that is gone.

@@ -26,6 +26,7 @@ mod socket;
 mod stranger;
 pub mod tls;
 mod transfer;
+mod udp;
 
 pub use admission::Admission;
 pub use endpoint::{Net, NetError};
