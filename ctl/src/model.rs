@@ -51,6 +51,8 @@ pub(crate) struct Manager {
     pub(crate) revoked_reason: String,
     pub(crate) revoked_at: u64,
     pub(crate) update_needed: bool,
+    pub(crate) changes_received: u64,
+    pub(crate) changes_expected: u64,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -74,6 +76,8 @@ impl From<Props> for Manager {
             revoked_reason: props.take("RevokedReason"),
             revoked_at: props.take("RevokedAt"),
             update_needed: props.take("UpdateNeeded"),
+            changes_received: props.take("ChangesReceived"),
+            changes_expected: props.take("ChangesExpected"),
             warnings: props.take("Warnings"),
         }
     }
@@ -100,6 +104,8 @@ impl Manager {
             "port": self.port,
             "revoked": revoked,
             "update_needed": self.update_needed,
+            "receiving": (self.changes_expected > 0)
+                .then(|| json!({"changes": self.changes_received, "of": self.changes_expected})),
             "warnings": self.warnings.iter().map(|warning| out.sentence(warning)).collect::<Vec<_>>(),
         })
     }

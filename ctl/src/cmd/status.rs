@@ -45,6 +45,10 @@ fn rows(out: &Output, status: &Manager) -> Vec<(&'static str, String)> {
         ("Roster", status.roster_heads.iter().map(|head| brief(head)).collect::<Vec<_>>().join(" ")),
         ("Version", format!("kinlinkd {}, kinctl {}", status.version, env!("CARGO_PKG_VERSION"))),
     ];
+    if let Some(percent) = (100 * status.changes_received).checked_div(status.changes_expected) {
+        let (here, all) = (status.changes_received, status.changes_expected);
+        rows.push(("Receiving", format!("{here} of {all} changes from other devices ({percent} %)")));
+    }
     if status.update_needed {
         rows.push(("Update", "needed: another device is newer, and this one no longer writes".to_owned()));
     }

@@ -63,6 +63,8 @@ pub(super) static INTERFACE: Interface = Interface {
         changing("RevokedReason", "s"),
         changing("RevokedAt", "t"),
         changing("UpdateNeeded", "b"),
+        changing("ChangesReceived", "t"),
+        changing("ChangesExpected", "t"),
         changing("Warnings", "as"),
     ],
 };
@@ -93,6 +95,8 @@ pub(super) fn values(facts: &Facts, view: &View) -> Values {
         ("RevokedReason", text(revoked.map(|by| by.reason.as_str()).unwrap_or_default()).into()),
         ("RevokedAt", revoked.map_or(0, |by| by.at.0).into()),
         ("UpdateNeeded", status.update_needed.into()),
+        ("ChangesReceived", status.arriving.map_or(0, |arriving| arriving.here).into()),
+        ("ChangesExpected", status.arriving.map_or(0, |arriving| arriving.total).into()),
         ("Warnings", status.warnings.iter().map(|warning| text(warning.as_str())).collect::<Vec<_>>().into()),
     ]
 }

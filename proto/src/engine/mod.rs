@@ -249,7 +249,7 @@ impl Engine {
         if changed.report || changed.wrote || !changed.advanced.is_empty() {
             self.report_soon(cx.now.mono);
         }
-        if changed.view {
+        if changed.view || self.is_further(&changed.advanced) {
             self.discover();
             self.publish();
         }

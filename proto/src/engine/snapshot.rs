@@ -40,6 +40,7 @@ impl Engine {
             port: self.port,
             pairing_open: self.show.as_ref().is_some_and(super::show::Show::is_open),
             update_needed: self.roster.evaluation().update_needed,
+            arriving: self.arriving(),
             revoked: self.local.out.then(|| self.revocation_of(me)),
             warnings: self.warnings(),
         }

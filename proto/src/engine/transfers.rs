@@ -1,11 +1,12 @@
 //! Journals on their way: what is pushed, asked for, served and taken in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
 use super::conn::Conn;
 use super::io::{ConnId, Output};
+use super::view::Arriving;
 use super::{Cx, Engine, Fail};
 use crate::id::{DeviceId, Hash, JournalId};
 use crate::journal::{Head, Position};
@@ -23,6 +24,8 @@ use crate::wire::message::{Message, kind};
 const INCOMING: usize = 64;
 /// How often a peer may ask for what it was sent on one connection: each may be as much as goes inline.
 const RESENT: usize = 64;
+/// Operations that are still to come, from which on it is shown how far they came: more than a segment.
+const MANY: u64 = 1 << limits::SEGMENT_LEVEL;
 /// What counts of a journal that its author's revocation does not name.
 const NOTHING: Limit = Limit { size: 0, root: Hash([0; 32]) };
 
@@ -128,6 +131,39 @@ impl Engine {
                 .collect();
             self.ask(id, list, &mut asked, now.after(limits::WANT_ANSWER));
         }
+    }
+
+    /// Whether clients are to be told of another [`Self::arriving`], now that these journals advanced.
+    pub(super) fn is_further(&self, advanced: &BTreeSet<JournalId>) -> bool {
+        let far = |journal: &JournalId| {
+            let size = self.journals.size(*journal);
+            self.ready().any(|(_, conn)| conn.theirs.get(journal).is_some_and(|theirs| theirs.size > size + MANY))
+        };
+        !advanced.is_empty()
+            && (self.view.status.arriving.is_some() || advanced.iter().any(far))
+            && self.arriving() != self.view.status.arriving
+    }
+
+    /// How far a long transfer to this device has come. One that began as a long one is shown until all is here.
+    pub(super) fn arriving(&self) -> Option<Arriving> {
+        let me = self.device();
+        let mut known: BTreeMap<JournalId, u64> = BTreeMap::new();
+        for (_, conn) in self.ready() {
+            let counts = conn.theirs.values().filter(|theirs| theirs.journal.device != me);
+            for theirs in counts.filter(|theirs| !conn.forked.contains(&theirs.journal)) {
+                let size = match self.limit(theirs.journal) {
+                    Some(None) => theirs.size,
+                    Some(Some(limit)) => theirs.size.min(limit.size),
+                    None => continue,
+                };
+                let most = known.entry(theirs.journal).or_default();
+                *most = size.max(*most);
+            }
+        }
+        let here = known.iter().map(|(journal, size)| self.journals.size(*journal).min(*size)).sum();
+        let total: u64 = known.values().sum();
+        let begun = self.view.status.arriving.is_some();
+        (total > here && (begun || total - here > MANY)).then_some(Arriving { here, total })
     }
 
     pub(super) fn asked_due(&self) -> Option<Mono> {

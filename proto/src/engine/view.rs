@@ -38,10 +38,21 @@ pub struct Status {
     pub pairing_open: bool,
     /// Something critical was made by a newer version: no writing, no approving.
     pub update_needed: bool,
+    /// While many operations of others are still to come from connected devices: how far they came.
+    pub arriving: Option<Arriving>,
     /// Who put this device out, why, and when.
     pub revoked: Option<RevokedBy>,
     /// What the user should know.
     pub warnings: Vec<String>,
+}
+
+/// Operations of others that count here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arriving {
+    /// How many are here.
+    pub here: u64,
+    /// How many there will be, as far as connected devices say.
+    pub total: u64,
 }
 
 /// Where a device stands, seen from itself.
@@ -312,6 +323,7 @@ impl Default for Status {
             port: 0,
             pairing_open: false,
             update_needed: false,
+            arriving: None,
             revoked: None,
             warnings: Vec::new(),
         }

@@ -276,6 +276,13 @@ impl Lab {
 
     /// Connects two devices on `kinlink/1`.
     fn connect(&mut self, a: usize, b: usize) -> (ConnId, ConnId) {
+        let ids = self.begin_connecting(a, b);
+        self.drain();
+        ids
+    }
+
+    /// As [`Self::connect`]; nothing has happened yet.
+    fn begin_connecting(&mut self, a: usize, b: usize) -> (ConnId, ConnId) {
         let (at_a, at_b) = (self.new_conn(), self.new_conn());
         self.wires.insert((a, at_a), (b, at_b));
         self.wires.insert((b, at_b), (a, at_a));
@@ -284,7 +291,7 @@ impl Lab {
         let to_a = Input::Connected { conn: at_a, peer: id_b, dialled: true, address: Self::address(b), exporter };
         let to_b = Input::Connected { conn: at_b, peer: id_a, dialled: false, address: Self::address(a), exporter };
         self.post(a, to_a);
-        self.feed(b, to_b);
+        self.post(b, to_b);
         (at_a, at_b)
     }
 

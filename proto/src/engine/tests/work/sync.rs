@@ -101,3 +101,32 @@ fn a_long_journal_crosses_once() {
     let entries = 5 * SEGMENT * (100 + 150);
     assert!(work.bytes() < entries * 11 / 10, "{} bytes for entries of {entries}", work.bytes());
 }
+
+#[test]
+fn a_long_journal_shows_how_far_it_came_and_goes_on_where_it_was_cut() {
+    let (mut lab, session) = apart(2, 1000);
+    lab.write_all(0, session, 2000..2000 + 5 * SEGMENT);
+    let all = lab.engine(0).journals.size(lab.engine(0).own_journal());
+    lab.count();
+    let mut shown = Vec::new();
+    for cut in [true, false] {
+        lab.begin_connecting(0, 1);
+        while let Some((device, hop, input)) = lab.queue.pop_front() {
+            lab.hop = hop;
+            lab.step(device, vec![input]);
+            let arriving = lab.engine(1).view().status.arriving;
+            shown.extend(arriving.filter(|now| shown.last() != Some(now)));
+            if cut && shown.len() == 4 {
+                lab.queue.retain(|(_, _, input)| !matches!(input, Input::Transfer { .. }));
+                lab.unplug(1);
+            }
+        }
+        assert_eq!(lab.engine(1).view().status.arriving, None, "cut off, or at the end");
+    }
+    let here: Vec<u64> = shown.iter().map(|now| now.here).collect();
+    assert!(here.len() >= 6 && here.is_sorted(), "{here:?}");
+    assert!(shown.iter().all(|now| now.total == all), "{shown:?} of {all}");
+    assert_eq!(lab.work.shown(1).0, 5 * SEGMENT);
+    let sent: usize = lab.work.frames().filter(|sent| sent.kind == kind::SEGMENT).count();
+    assert!(sent <= 6 + 3, "{sent} segments, of which those count that were on their way when it was cut");
+}
