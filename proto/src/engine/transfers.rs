@@ -300,10 +300,11 @@ impl Engine {
         header: &[u8],
         segments: &[Bytes],
     ) -> Result<(), Fail> {
-        if let Some(mut whole) = self.start_whole(cx, id, header)? {
+        let (header, head) = opened(header)?;
+        if let Some(mut whole) = self.start_whole(cx, id, &header, &head)? {
             return segments.iter().try_for_each(|segment| self.take_whole(cx, &mut whole, segment));
         }
-        let Some(mut incoming) = self.start_transfer(cx, id, header)? else { return Ok(()) };
+        let Some(mut incoming) = self.start_transfer(cx, id, header, head)? else { return Ok(()) };
         for segment in segments {
             if !self.take_segment(cx, id, &mut incoming, segment)? {
                 break;
@@ -334,11 +335,12 @@ impl Engine {
     }
 
     fn open_stream(&mut self, cx: &mut Cx<'_>, id: ConnId, stream: u64, header: &[u8]) -> Result<(), Fail> {
-        if let Some(whole) = self.start_whole(cx, id, header)? {
+        let (header, head) = opened(header)?;
+        if let Some(whole) = self.start_whole(cx, id, &header, &head)? {
             self.conns.entry(id).and_modify(|conn| drop(conn.wholes.insert(stream, whole)));
             return Ok(());
         }
-        let incoming = self.start_transfer(cx, id, header)?;
+        let incoming = self.start_transfer(cx, id, header, head)?;
         if let (Some(incoming), Some(conn)) = (incoming, self.conns.get_mut(&id)) {
             if conn.incoming.len() >= INCOMING {
                 return Err(Fail::Peer(CloseCode::Protocol));
@@ -367,9 +369,13 @@ impl Engine {
     }
 
     /// Checks the header of a transfer; `None` for one that brings nothing that counts or is not here already.
-    fn start_transfer(&mut self, cx: &mut Cx<'_>, id: ConnId, header: &[u8]) -> Result<Option<Incoming>, Fail> {
-        let header = TransferHeader::from_bytes(header).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
-        let head = Head::open(&header.head).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+    fn start_transfer(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConnId,
+        header: TransferHeader,
+        head: Head,
+    ) -> Result<Option<Incoming>, Fail> {
         let (Some(account), journal) = (self.account(), head.journal) else { return Ok(None) };
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.asked.remove(&journal);
@@ -386,7 +392,7 @@ impl Engine {
         }
         self.own_head(cx, &head)?;
         let from = header.from;
-        match Incoming::start(&self.journals, cx.store, header, account, limit) {
+        match Incoming::start(&self.journals, cx.store, header, head, account, limit) {
             Ok(incoming) => Ok(Some(incoming)),
             Err(error) => self.unfinished(cx, id, journal, from, error).map(|()| None),
         }
@@ -467,4 +473,11 @@ impl Engine {
             _ => Err(Fail::Peer(CloseCode::Protocol)),
         }
     }
+}
+
+/// The header of a transfer, and the head in it, whose signature is checked here and nowhere else.
+fn opened(header: &[u8]) -> Result<(TransferHeader, Head), Fail> {
+    let header = TransferHeader::from_bytes(header).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+    let head = Head::open(&header.head).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+    Ok((header, head))
 }

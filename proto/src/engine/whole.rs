@@ -60,19 +60,23 @@ impl Engine {
     }
 
     /// A transfer that was asked for with [`Self::ask_whole`]; `None` if this is not one.
-    pub(super) fn start_whole(&mut self, cx: &mut Cx<'_>, id: ConnId, header: &[u8]) -> Result<Option<Whole>, Fail> {
-        let header = TransferHeader::from_bytes(header).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
-        let head = Head::open(&header.head).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+    pub(super) fn start_whole(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConnId,
+        header: &TransferHeader,
+        head: &Head,
+    ) -> Result<Option<Whole>, Fail> {
         let (Some(account), Some(limit)) = (self.account(), self.limit(head.journal)) else { return Ok(None) };
         let Some(conn) = self.conns.get_mut(&id) else { return Ok(None) };
         if header.from > 0 || !conn.whole.contains_key(&head.journal) || conn.asked.remove(&head.journal).is_none() {
             return Ok(None);
         }
         let journals = Journals::default();
-        let incoming = Incoming::start(&journals, &MemoryStore::new(), header, account, limit);
+        let incoming = Incoming::start(&journals, &MemoryStore::new(), header.clone(), head.clone(), account, limit);
         let incoming = incoming.map_err(|_| Fail::Peer(CloseCode::Protocol))?;
-        self.own_head(cx, &head)?;
-        Ok(Some(Whole { head, incoming, journals, keep: None, over: false }))
+        self.own_head(cx, head)?;
+        Ok(Some(Whole { head: head.clone(), incoming, journals, keep: None, over: false }))
     }
 
     pub(super) fn take_whole(&mut self, cx: &mut Cx<'_>, whole: &mut Whole, segment: &Bytes) -> Result<(), Fail> {

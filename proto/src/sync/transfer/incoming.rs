@@ -100,7 +100,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Checks a header against what is held. `limit` is the honoured position, if the device was revoked: a head beyond
+    /// Checks a header, in which `head` was opened, against what is held. `limit` is the honoured position, if the device was revoked: a head beyond
     /// it serves to name the journal, and the hashes must lead to the honoured root instead.
     ///
     /// # Errors
@@ -109,10 +109,10 @@ impl Incoming {
         journals: &Journals,
         store: &dyn Read,
         header: TransferHeader,
+        head: Head,
         account: AccountId,
         limit: Option<Limit>,
     ) -> Result<Self, TransferError> {
-        let head = Head::open(&header.head)?;
         if head.account != account {
             return Err(TransferError::Account);
         }

@@ -8,7 +8,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::*;
 use crate::id::{AccountId, EpochId, JournalId, RunId, SessionId};
-use crate::journal::{Author, Journals, Operation, Sealed};
+use crate::journal::{Author, Head, Journals, Operation, Sealed};
 use crate::key::Identity;
 use crate::limits::{FRAME_SEGMENT, SEGMENT_BYTES};
 use crate::store::{MemoryStore, Read, Row, StoreError, Table};
@@ -68,7 +68,8 @@ impl Device {
     /// Takes in frames as they arrive, up to the first that is refused.
     fn receive(&mut self, frames: &[Frame], limit: Option<Limit>) -> Result<Vec<Applied>, TransferError> {
         let header = TransferHeader::from_bytes(&frames[0].body)?;
-        let mut incoming = Incoming::start(&self.journals, &self.store, header, ACCOUNT, limit)?;
+        let head = Head::open(&header.head)?;
+        let mut incoming = Incoming::start(&self.journals, &self.store, header, head, ACCOUNT, limit)?;
         let mut applied = Vec::new();
         for frame in &frames[1..] {
             let segment = Segment::from_bytes(&frame.body)?;
@@ -396,7 +397,8 @@ fn a_transfer_that_does_not_fit_is_refused_with_the_reason() {
     b.fetch(&a);
     assert_eq!(b.receive(&a.frames(journal, 0), None), Err(TransferError::Nothing));
     let header = TransferHeader::from_bytes(&frames[0].body).unwrap();
-    let other = Incoming::start(&b.journals, &b.store, header, AccountId([8; 32]), None);
+    let head = Head::open(&header.head).unwrap();
+    let other = Incoming::start(&b.journals, &b.store, header, head, AccountId([8; 32]), None);
     assert_eq!(other.unwrap_err(), TransferError::Account);
 }
 
