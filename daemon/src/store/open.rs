@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -146,12 +146,24 @@ fn existing(path: &Path) -> Result<File, OpenError> {
     let file = options().open(path)?;
     check(path, &file)?;
     // After an fsync that failed, the kernel may hold pages as clean that never reached the disk.
-    // Dropping them shows what is really there. Only advice: a file system that ignores it (tmpfs)
+    // Dropping them shows what is really there, and is slow. Only advice: a file system that ignores it (tmpfs)
     // has no disk to differ from.
-    if let Err(e) = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed) {
+    if !was_closed(&file)?
+        && let Err(e) = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)
+    {
         tracing::debug!("the store's cached pages could not be dropped: {e}");
     }
     Ok(file)
+}
+
+/// Whether redb closed the file, as it does only if no fsync failed while it was open. Its header begins with nine bytes
+/// by which it is recognised, then one of flags, of which the second stands until it is closed.
+fn was_closed(file: &File) -> io::Result<bool> {
+    let mut header = [0; 10];
+    match file.read_exact_at(&mut header, 0) {
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        other => other.map(|()| header[9] & 2 == 0),
+    }
 }
 
 fn check(path: &Path, file: &File) -> Result<(), OpenError> {
@@ -190,5 +202,27 @@ impl StorageBackend for Shared {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.0.write(offset, data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_open_or_was_cut_short_is_told_from_one_that_was_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        let db = open(&Place::File(path.clone())).unwrap();
+        let file = File::open(&path).unwrap();
+        assert!(!was_closed(&file).unwrap());
+        let txn = db.begin_write().unwrap();
+        txn.open_table(redb::TableDefinition::<u8, u8>::new("table")).unwrap().insert(1, 2).unwrap();
+        txn.commit().unwrap();
+        assert!(!was_closed(&file).unwrap());
+        drop(db);
+        assert!(was_closed(&file).unwrap());
+        std::fs::write(&path, "short").unwrap();
+        assert!(!was_closed(&file).unwrap());
     }
 }
