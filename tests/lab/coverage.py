@@ -38,6 +38,8 @@ STEADY = {
         "KeyProtection": "there is one way to keep the key yet",
         "UpdateNeeded": "needs a device of a later version",
         "Warnings": "not under the daemon of a test",
+        "ChangesReceived": "needs more than a thousand changes at once",
+        "ChangesExpected": "needs more than a thousand changes at once",
     },
     "Device": {
         "Platform": "said once, when it is linked",

@@ -4,7 +4,6 @@ mod age;
 mod alive;
 mod callers;
 mod cheats;
-mod compaction;
 mod conditions;
 mod discovery;
 mod floods;
