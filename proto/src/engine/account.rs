@@ -144,6 +144,8 @@ impl Engine {
         }
         self.apply_revocations(cx)?;
         self.reach_out(cx.now.mono);
+        // Journals of a device that was not known count now, and their positions came before its link.
+        self.want_more(cx.now.mono);
         Ok(())
     }
 

@@ -130,3 +130,19 @@ fn a_long_journal_shows_how_far_it_came_and_goes_on_where_it_was_cut() {
     let sent: usize = lab.work.frames().filter(|sent| sent.kind == kind::SEGMENT).count();
     assert!(sent <= 6 + 3, "{sent} segments, of which those count that were on their way when it was cut");
 }
+
+/// It is named in the hello, which comes before the link that makes it count.
+#[test]
+fn the_journal_of_a_device_that_was_not_known_comes_at_once() {
+    let mut lab = Lab::new(17, 3);
+    lab.link(0, 1);
+    lab.unplug(0);
+    lab.link(1, 2);
+    lab.session(2);
+    lab.unplug(2);
+    let journal = lab.engine(2).own_journal();
+    assert_eq!(lab.engine(0).journals.size(journal), 0);
+    lab.connect(0, 1);
+    assert_eq!(lab.engine(0).journals.position(journal), lab.engine(1).journals.position(journal));
+    assert!(lab.engine(0).journals.size(journal) > 0);
+}
