@@ -136,8 +136,8 @@ fn a_long_journal_shows_how_far_it_came_and_goes_on_where_it_was_cut() {
 fn the_journal_of_a_device_that_was_not_known_comes_at_once() {
     let mut lab = Lab::new(17, 3);
     lab.link(0, 1);
-    lab.unplug(0);
     lab.link(1, 2);
+    lab.connect(1, 2);
     lab.session(2);
     lab.unplug(2);
     let journal = lab.engine(2).own_journal();
