@@ -58,6 +58,8 @@ pub(super) struct Conn {
     pub(super) theirs: BTreeMap<JournalId, Position>,
     /// How far journals were sent to it.
     pub(super) sent: BTreeMap<JournalId, u64>,
+    /// Long transfers to it, until it holds so much: it tells how far it is behind each segment.
+    pub(super) long: BTreeMap<JournalId, u64>,
     /// Journals that it was asked for, and until when it has to answer.
     pub(super) asked: BTreeMap<JournalId, Mono>,
     /// Journals of which it holds another fork: it is not asked for those again.
@@ -103,6 +105,7 @@ impl Engine {
             hello_by: cx.now.mono.after(limits::HELLO),
             theirs: BTreeMap::new(),
             sent: BTreeMap::new(),
+            long: BTreeMap::new(),
             asked: BTreeMap::new(),
             forked: BTreeSet::new(),
             resent: 0,

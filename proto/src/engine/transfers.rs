@@ -29,6 +29,18 @@ const MANY: u64 = 1 << limits::SEGMENT_LEVEL;
 /// What counts of a journal that its author's revocation does not name.
 const NOTHING: Limit = Limit { size: 0, root: Hash([0; 32]) };
 
+impl Conn {
+    /// Whether a peer that holds so much now is in the middle of a long transfer of it, and got on.
+    fn is_arriving(&mut self, held: &Position) -> bool {
+        let more = self.theirs.get(&held.journal).is_none_or(|before| held.size > before.size);
+        let long = self.long.get(&held.journal).is_some_and(|end| held.size < *end);
+        if !long || !more {
+            self.long.remove(&held.journal);
+        }
+        long && more
+    }
+}
+
 impl Engine {
     /// The journal that this device writes to now.
     pub(super) fn own_journal(&self) -> JournalId {
@@ -75,7 +87,10 @@ impl Engine {
                 let frame = Message::Journal { header, segments }.to_frame();
                 self.outputs.push_back(Output::Send { conn: id, frame });
             }
-            None => self.outputs.push_back(Output::SendJournal { conn: id, journal, from, upto }),
+            None => {
+                self.outputs.push_back(Output::SendJournal { conn: id, journal, from, upto });
+                self.conns.entry(id).and_modify(|conn| drop(conn.long.insert(journal, size)));
+            }
         }
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.sent.insert(journal, size);
@@ -251,9 +266,8 @@ impl Engine {
         let me = self.device();
         let mut given_up = Vec::new();
         if let Some(conn) = self.conns.get_mut(&id) {
-            // What only arrives as yet is told in ever larger sizes.
-            let less = |held: &&Position| conn.theirs.get(&held.journal).is_some_and(|before| held.size < before.size);
-            given_up.extend(positions.iter().filter(|held| held.journal.device == me).filter(less).copied());
+            given_up
+                .extend(positions.iter().filter(|held| held.journal.device == me && !conn.is_arriving(held)).copied());
             conn.theirs.extend(positions.into_iter().map(|position| (position.journal, position)));
             if conn.theirs.len() > limits::JOURNALS {
                 return Err(Fail::Peer(CloseCode::Protocol));
@@ -267,7 +281,7 @@ impl Engine {
         Ok(())
     }
 
-    /// A peer holds less of this device's own journal than before: it gave up an end that does not count.
+    /// A peer holds less of this device's own journal than it was sent: it gave up an end that does not count.
     fn lost_there(&mut self, cx: &mut Cx<'_>, id: ConnId, held: &Position) -> Result<(), Fail> {
         let sent = self.conns.get(&id).and_then(|conn| conn.sent.get(&held.journal)).copied();
         if sent.is_some_and(|sent| sent <= held.size) || self.journals.size(held.journal) <= held.size {
