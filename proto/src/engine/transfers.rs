@@ -89,7 +89,9 @@ impl Engine {
             }
             None => {
                 self.outputs.push_back(Output::SendJournal { conn: id, journal, from, upto });
-                self.conns.entry(id).and_modify(|conn| drop(conn.long.insert(journal, size)));
+                self.conns.entry(id).and_modify(|conn| {
+                    conn.long.insert(journal, size);
+                });
             }
         }
         if let Some(conn) = self.conns.get_mut(&id) {
