@@ -305,7 +305,7 @@ impl World {
     }
 
     /// A device holds no more than so much of each journal: whose last copy of an operation that was, lost it.
-    fn forget(&mut self, at: usize, sizes: &BTreeMap<JournalId, u64>) {
+    pub(super) fn forget(&mut self, at: usize, sizes: &BTreeMap<JournalId, u64>) {
         let (id, devices) = (self.devices[at].id(), &self.devices);
         let holds = |device: &Device, place: &Place| device.leaf(place.journal, place.number) == Some(place.leaf);
         let forget = |author: DeviceId, place: Option<Place>, left_with: &mut Option<BTreeSet<DeviceId>>| {

@@ -380,6 +380,8 @@ impl World {
                 let conns: Vec<u64> =
                     self.conns.iter().filter(|(_, c)| c.ends.contains(&device)).map(|(id, _)| *id).collect();
                 conns.into_iter().for_each(|conn| self.break_conn(conn));
+                // What nobody else holds is gone with it.
+                self.forget(device, &BTreeMap::new());
                 self.model.reset(self.devices[device].id());
                 self.devices[device] = Device::new(device, &mut self.rng);
                 self.old.retain(|(from, to), _| *from != device && *to != device);
