@@ -1,9 +1,11 @@
 //! Changes of rows in a few bytes: as they stand in the log, and where each begins.
 //!
 //! For each change, in the order of the keys: the length of the key; that of the value plus one, or 0 where the row was
-//! deleted; the key; the value. Lengths are in groups of 7 bits, the lowest first, with the highest bit set in all but the last.
+//! deleted; the key; the value. Lengths are as [`Writer::varint`] writes them.
 
 use std::ops::Range;
+
+use kinlink_proto::wire::{Reader, Writer};
 
 /// A key, and the value of its row; `None` where the row was deleted.
 pub(super) type Change<'a> = (&'a [u8], Option<&'a [u8]>);
@@ -19,25 +21,27 @@ pub(super) struct Layer {
 impl Layer {
     /// Writes down `changes`, whose keys ascend. They take about `capacity` bytes.
     pub(super) fn new<'a>(changes: impl Iterator<Item = Change<'a>>, capacity: usize) -> Self {
-        let mut layer = Self { bytes: Vec::with_capacity(capacity), places: Vec::new() };
+        let (mut w, mut places) = (Writer::with_capacity(capacity), Vec::new());
         for (key, value) in changes {
-            layer.places.push(layer.bytes.len());
-            put_len(&mut layer.bytes, key.len());
-            put_len(&mut layer.bytes, value.map_or(0, |value| value.len() + 1));
-            layer.bytes.extend_from_slice(key);
-            layer.bytes.extend_from_slice(value.unwrap_or_default());
+            places.push(w.written().len());
+            for len in [key.len(), value.map_or(0, |value| value.len() + 1)] {
+                w.varint(u64::try_from(len).unwrap_or(u64::MAX));
+            }
+            w.raw(key);
+            w.raw(value.unwrap_or_default());
         }
-        layer.bytes.shrink_to_fit();
-        layer.places.shrink_to_fit();
-        layer
+        let mut bytes = w.finish();
+        bytes.shrink_to_fit();
+        places.shrink_to_fit();
+        Self { bytes, places }
     }
 
     /// Reads what was written down; `None` if that is damaged.
     pub(super) fn decode(bytes: Vec<u8>) -> Option<Self> {
-        let (mut places, mut rest) = (Vec::new(), &bytes[..]);
-        while !rest.is_empty() {
-            places.push(bytes.len() - rest.len());
-            change(&mut rest)?;
+        let (mut places, mut r) = (Vec::new(), Reader::new(&bytes));
+        while r.remaining() > 0 {
+            places.push(r.position());
+            change(&mut r)?;
         }
         Some(Self { bytes, places })
     }
@@ -78,7 +82,7 @@ impl Layer {
 
     fn change(&self, place: usize) -> Change<'_> {
         // It was whole when its place was noted.
-        change(&mut &self.bytes[place..]).unwrap_or_default()
+        change(&mut Reader::new(&self.bytes[place..])).unwrap_or_default()
     }
 }
 
@@ -129,32 +133,13 @@ impl<'a> Iterator for Newest<'a> {
     }
 }
 
-fn put_len(bytes: &mut Vec<u8>, mut len: usize) {
-    while len > 0x7f {
-        bytes.push(len.to_le_bytes()[0] | 0x80);
-        len >>= 7;
-    }
-    bytes.push(len.to_le_bytes()[0]);
-}
-
-fn len(rest: &mut &[u8]) -> Option<usize> {
-    let mut len = 0;
-    for shift in (0..usize::BITS).step_by(7) {
-        let byte = *rest.split_off_first()?;
-        len |= usize::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(len);
-        }
-    }
-    None
-}
-
 /// Reads one change.
-fn change<'a>(rest: &mut &'a [u8]) -> Option<Change<'a>> {
-    let (key, value) = (len(rest)?, len(rest)?);
-    let key = rest.split_off(..key)?;
+fn change<'a>(r: &mut Reader<'a>) -> Option<Change<'a>> {
+    let mut len = || usize::try_from(r.varint().ok()?).ok();
+    let (key, value) = (len()?, len()?);
+    let key = r.take(key).ok()?;
     let value = match value.checked_sub(1) {
-        Some(len) => Some(rest.split_off(..len)?),
+        Some(len) => Some(r.take(len).ok()?),
         None => None,
     };
     Some((key, value))

@@ -3,8 +3,8 @@
 use crate::id::{AccountId, DeviceId};
 use crate::limits;
 use crate::store::{Read, Store, StoreError, Table};
-use crate::wire::codec::Blob;
 use crate::wire::{Address, Decode, DecodeError, Encode, Reader, Writer};
+use bytes::Bytes;
 
 const LOCAL: &[u8] = b"local";
 
@@ -128,7 +128,7 @@ impl Encode for Pending {
         w.t8(&self.label);
         self.shower.encode(w);
         w.n8(&self.addresses);
-        w.n16(&self.statements.iter().cloned().map(Blob).collect::<Vec<_>>());
+        w.n16(&self.statements.iter().cloned().map(Bytes::from).collect::<Vec<_>>());
         w.u8(u8::from(self.bring) | u8::from(self.cancelled) << 1 | u8::from(self.earlier) << 2);
     }
 }
@@ -137,7 +137,7 @@ impl Decode for Pending {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (account, label, shower) = (AccountId::decode(r)?, r.t8()?, DeviceId::decode(r)?);
         let addresses = r.n8("addresses", limits::ADDRESSES)?;
-        let statements = r.n16::<Blob>("statements", limits::STATEMENTS)?.into_iter().map(|blob| blob.0).collect();
+        let statements = r.n16::<Bytes>("statements", limits::STATEMENTS)?.into_iter().map(Vec::from).collect();
         let flags = r.u8()?;
         Ok(Self {
             account,

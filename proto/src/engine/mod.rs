@@ -18,6 +18,7 @@ pub mod view;
 mod account;
 mod age;
 mod alive;
+mod arrivals;
 mod complete;
 mod confirm;
 mod conn;

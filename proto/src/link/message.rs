@@ -2,6 +2,7 @@
 //!
 //! There is one encoding of each value, so what a side hashes or verifies is what came over the wire.
 
+use bytes::Bytes;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::id::{AccountId, ChallengeId, DeviceId, Hash};
@@ -9,7 +10,6 @@ use crate::key::{self, Entropy, HPKE_PUBLIC};
 use crate::limits;
 use crate::roster::{Custody, Role};
 use crate::wire::address::Address;
-use crate::wire::codec::Blob;
 use crate::wire::frame::{CloseCode, Frame};
 use crate::wire::object::Extensions;
 use crate::wire::{Decode, DecodeError, Encode, Reader, Writer};
@@ -392,7 +392,7 @@ fn understood(r: &mut Reader<'_>) -> Result<Extensions, DecodeError> {
 }
 
 fn objects(r: &mut Reader<'_>, what: &'static str) -> Result<Vec<Vec<u8>>, DecodeError> {
-    Ok(r.n16::<Blob>(what, OBJECTS)?.into_iter().map(|blob| blob.0).collect())
+    Ok(r.n16::<Bytes>(what, OBJECTS)?.into_iter().map(Vec::from).collect())
 }
 
 fn write_objects(w: &mut Writer, items: &[Vec<u8>]) {

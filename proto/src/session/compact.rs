@@ -55,6 +55,7 @@ impl Sessions {
     /// A row of [`Table::Covered`]: the covered operation, the row of its key, and the operation that covered it first.
     fn covered<'a>(&self, name: &[u8], row: &'a [u8]) -> Option<(OpId, &'a [u8], OpId)> {
         let (entry, by) = row.split_at_checked(ENTRY_KEY)?;
+        // What cannot be read covers nothing that is known: its content stays.
         let op = |bytes| self.index.authors().read_op(&mut Reader::new(bytes)).ok();
         Some((op(name)?, entry, op(by)?))
     }

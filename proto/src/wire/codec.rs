@@ -429,7 +429,7 @@ pub trait Decode: Sized {
     }
 }
 
-/// As [`Blob`].
+/// A `v32` of at most [`crate::limits::FRAME_SHOWER`] bytes as a list item: an object carried unread.
 impl Encode for Bytes {
     fn encode(&self, w: &mut Writer) {
         w.v32(self);
@@ -440,21 +440,5 @@ impl Decode for Bytes {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let len = r.v32("object", crate::limits::FRAME_SHOWER)?.len();
         Ok(r.share(r.position() - len))
-    }
-}
-
-/// A `v32` of at most [`crate::limits::FRAME_SHOWER`] bytes as a list item: an object carried unread.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blob(pub Vec<u8>);
-
-impl Encode for Blob {
-    fn encode(&self, w: &mut Writer) {
-        w.v32(&self.0);
-    }
-}
-
-impl Decode for Blob {
-    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self(r.v32("object", crate::limits::FRAME_SHOWER)?.to_vec()))
     }
 }

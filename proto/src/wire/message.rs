@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::codec::{Blob, Decode, DecodeError, Encode, Reader, Writer, sorted};
+use super::codec::{Decode, DecodeError, Encode, Reader, Writer, sorted};
 use super::frame::{CloseCode, Frame};
 use super::object::Extensions;
 use crate::id::{AccountId, DeviceId, EpochId, RunId};
@@ -210,7 +210,7 @@ impl Message {
 }
 
 fn blobs(r: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, DecodeError> {
-    Ok(r.n16::<Blob>("objects", OBJECTS)?.into_iter().map(|blob| blob.0).collect())
+    Ok(r.n16::<Bytes>("objects", OBJECTS)?.into_iter().map(Vec::from).collect())
 }
 
 fn write_blobs(w: &mut Writer, items: &[Vec<u8>], kind: u16) -> u16 {
