@@ -122,6 +122,8 @@ pub struct Engine {
     /// Pings that clients wait for.
     pings: ping::Pings,
     report_due: Option<Mono>,
+    /// When more content that was replaced is dropped.
+    sweep_due: Option<Mono>,
     /// What the shell was last told to announce and recognise.
     discovery: discovery::Told,
     /// Up to when running time was counted.
@@ -268,13 +270,16 @@ impl Engine {
     pub fn deadline(&self) -> Option<Mono> {
         let waits = [self.redial_due(), self.asked_due(), self.conn_due(), self.show_due(), self.join_due()];
         let alive = [self.probe_due(), self.ping_due()];
-        waits.into_iter().chain(alive).chain([self.report_due, self.age_due()]).flatten().min()
+        waits.into_iter().chain(alive).chain([self.report_due, self.sweep_due, self.age_due()]).flatten().min()
     }
 
     fn tick(&mut self, cx: &mut Cx<'_>) -> Result<(), StoreError> {
         let now = cx.now.mono;
         if self.report_due.is_some_and(|due| due <= now) {
             self.report(cx)?;
+        }
+        if self.sweep_due.is_some_and(|due| due <= now) {
+            self.sweep(cx)?;
         }
         self.grow_older(cx)?;
         self.expire_probes(cx)?;

@@ -1,6 +1,7 @@
 //! Reports: what each device holds, relayed by all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::account::pieces;
 use super::io::{ConnId, Output};
@@ -135,16 +136,19 @@ impl Engine {
         self.reports.values().filter(fits).map(|report| report.bytes().to_vec()).collect()
     }
 
-    /// Drops content that was replaced, once every linked device has reported what replaced it.
-    fn sweep(&mut self, cx: &mut Cx<'_>) -> Result<(), StoreError> {
-        /// Operations looked at in one go, so that a report never takes long.
-        const PIECE: usize = 512;
+    /// Drops content that was replaced, once every linked device has reported what replaced it: a piece at a time, so that
+    /// nobody waits long, and on and on while there is anything to drop, so that no amount of writing leaves it behind.
+    pub(super) fn sweep(&mut self, cx: &mut Cx<'_>) -> Result<(), StoreError> {
+        /// Operations looked at in one go: some milliseconds.
+        const PIECE: usize = 256;
+        const PAUSE: Duration = Duration::from_millis(10);
         let linked: Vec<DeviceId> = self.roster.evaluation().linked().map(|device| device.id).collect();
         let reports = &self.reports;
         let reported = |journal, number| {
             linked.iter().all(|device| reports.get(device).is_some_and(|report| report.size(journal) > number))
         };
-        self.sessions.sweep(cx.store, &self.keyring, &mut self.journals, reported, PIECE)?;
+        let dropped = self.sessions.sweep(cx.store, &self.keyring, &mut self.journals, reported, PIECE)?;
+        self.sweep_due = (dropped > 0).then(|| cx.now.mono.after(PAUSE));
         Ok(())
     }
 }

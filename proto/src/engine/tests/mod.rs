@@ -4,6 +4,7 @@ mod age;
 mod alive;
 mod callers;
 mod cheats;
+mod compaction;
 mod conditions;
 mod discovery;
 mod floods;
