@@ -46,6 +46,11 @@ impl Client {
         self.0.call_method(None::<&str>, session, Some(SESSION), "Get", &arguments).await.is_ok()
     }
 
+    /// How many of the changes that others announced are here.
+    pub(crate) async fn received(&self) -> anyhow::Result<u64> {
+        Ok(u64::try_from(self.property(ROOT, MANAGER, "ChangesReceived").await?)?)
+    }
+
     /// The cheapest call there is.
     pub(crate) async fn ping(&self) -> anyhow::Result<()> {
         self.call(ROOT, "org.freedesktop.DBus.Peer", "Ping", &()).await
@@ -88,7 +93,22 @@ impl Client {
 
     /// Waits until this device is connected to another one.
     pub(crate) async fn meets(&self, device: &str) {
-        while !self.property(device, DEVICE, "Online").await.is_ok_and(|online| *online == Variant::from(true)) {
+        self.becomes(device, DEVICE, "Online", true).await;
+    }
+
+    /// Waits until another device counts as revoked here.
+    pub(crate) async fn sees_out(&self, device: &str) {
+        self.becomes(device, DEVICE, "Status", "revoked").await;
+    }
+
+    /// Waits until this device knows that it was revoked.
+    pub(crate) async fn is_out(&self) {
+        self.becomes(ROOT, MANAGER, "State", "revoked").await;
+    }
+
+    async fn becomes(&self, path: &str, interface: &str, name: &str, value: impl Into<Variant<'_>>) {
+        let value = value.into();
+        while !self.property(path, interface, name).await.is_ok_and(|now| *now == value) {
             tokio::time::sleep(LOOK).await;
         }
     }

@@ -17,7 +17,7 @@ use clap::Parser;
 /// Measures Kinlink and prints each figure beside its limit.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Which rows to measure; all of them if none is named.
+    /// Which rows to measure; if none is named, all that do not take long.
     rows: Vec<String>,
     /// Names the rows and ends.
     #[arg(long)]
@@ -28,6 +28,12 @@ struct Args {
     /// Seconds for which a daemon with nothing to do is watched.
     #[arg(long, default_value_t = 30)]
     watch: u64,
+    /// First syncs of the row `stalls`.
+    #[arg(long, default_value_t = 50)]
+    syncs: u64,
+    /// Devices that are revoked in the row `revocations`.
+    #[arg(long, default_value_t = 1000)]
+    revocations: u64,
     /// Where the figures go as JSON.
     #[arg(long, default_value = "target/bench.json")]
     json: PathBuf,
@@ -44,24 +50,30 @@ fn main() -> anyhow::Result<()> {
     if !args.limit.is_empty() {
         return limit::run(&args.limit);
     }
-    let wanted = |name: &str| args.rows.is_empty() || args.rows.iter().any(|row| row == name);
-    if let Some(unknown) = args.rows.iter().find(|row| rows::ALL.iter().all(|(name, _)| name != row)) {
+    let known = || rows::ALL.iter().chain(rows::LONG);
+    if let Some(unknown) = args.rows.iter().find(|row| known().all(|(name, _)| name != row)) {
         anyhow::bail!("there is no row {unknown}; --list names them");
     }
-    let scale = rows::Scale { entries: args.entries, watched: Duration::from_secs(args.watch) };
+    if args.list {
+        known().for_each(|(name, _)| println!("{name}"));
+        return Ok(());
+    }
+    let wanted: Vec<_> = match args.rows.as_slice() {
+        [] => rows::ALL.iter().collect(),
+        rows => known().filter(|(name, _)| rows.iter().any(|row| row == name)).collect(),
+    };
+    let scale = rows::Scale {
+        entries: args.entries,
+        watched: Duration::from_secs(args.watch),
+        syncs: args.syncs,
+        revocations: args.revocations,
+    };
     let mut figures = Vec::new();
-    for (name, measure) in rows::ALL.iter().filter(|(name, _)| wanted(name)) {
-        if args.list {
-            println!("{name}");
-            continue;
-        }
+    for (name, measure) in wanted {
         let begun = Instant::now();
         let measured = measure(scale)?;
         eprintln!("{name}: {} s", begun.elapsed().as_secs());
         figures.extend(measured);
     }
-    if !args.list {
-        report::write(&figures, &args.json)?;
-    }
-    Ok(())
+    report::write(&figures, &args.json)
 }

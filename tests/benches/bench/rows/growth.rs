@@ -13,12 +13,16 @@ pub(super) fn all(scale: Scale) -> anyhow::Result<Vec<Figure>> {
     let mut points = Vec::new();
     for entries in [scale.entries / 100, scale.entries / 10, scale.entries] {
         let at = ("entries", entries);
-        points.push(point("first sync to a device just linked", 1e3 * sync::to_a_fresh_device(entries, 1024)?, at));
+        points.push(point(
+            "first sync to a device just linked",
+            1e3 * sync::to_a_fresh_device(entries, 1024)?.seconds,
+            at,
+        ));
         points.push(point("ten entries after an absence", differ::milliseconds(entries, RETURNS)?, at));
     }
     for size in [64_u16, 1024, 16 << 10] {
         let at = ("bytes of a value", size.into());
-        let first = sync::to_a_fresh_device(FEW, size.into())?;
+        let first = sync::to_a_fresh_device(FEW, size.into())?.seconds;
         points.push(point("first sync of 1000 entries", 1e3 * first, at));
         points.push(point("a write until it is shown", write(2, size.into(), 1)?, at));
     }

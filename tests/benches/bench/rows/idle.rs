@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kinlink_tests::harness::{Host, Lan, link};
 
-use super::{LOOK, Scale, host, start};
+use super::{LOOK, Scale, field, host, memory, start};
 use crate::client::{Client, key};
 use crate::report::Figure;
 
@@ -51,7 +51,7 @@ pub(super) fn linked(scale: Scale) -> anyhow::Result<Vec<Figure>> {
         Figure { what, unit, ours, goal: Some(goal), ..Figure::default() }
     };
     let mut figures = vec![
-        figure("resident memory", "MiB", after.resident / 1024.0, 12.0),
+        figure("resident memory", "MiB", after.resident, 12.0),
         figure("wake-ups a minute", "", wakeups / minutes, 20.0),
         figure("share of one processor", "%", 100.0 * seconds / scale.watched.as_secs_f64(), 0.02),
     ];
@@ -105,7 +105,7 @@ fn ready() -> anyhow::Result<f64> {
 
 /// What the system says of a process.
 struct Usage {
-    /// KiB.
+    /// MiB.
     resident: f64,
     /// Bytes that its network's interface took in and gave out.
     wire: f64,
@@ -115,7 +115,7 @@ struct Usage {
 
 impl Usage {
     fn of(pid: u32) -> anyhow::Result<Self> {
-        let resident = field(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmRSS:");
+        let resident = memory(pid, "VmRSS:")?;
         let wire = counted(&fs::read_to_string(format!("/proc/{pid}/net/dev"))?);
         let mut threads = BTreeMap::new();
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -136,11 +136,6 @@ impl Usage {
         };
         (sum(0), sum(1) / 1e9)
     }
-}
-
-fn field(text: &str, name: &str) -> f64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0.0)
 }
 
 /// Bytes in and out on `eth0`: the first and the ninth number of its line.

@@ -9,6 +9,7 @@ mod linking;
 mod list;
 mod mesh;
 mod revoke;
+mod soak;
 mod sync;
 mod write;
 
@@ -28,6 +29,10 @@ pub(crate) struct Scale {
     pub(crate) entries: u64,
     /// How long a daemon with nothing to do is watched.
     pub(crate) watched: Duration,
+    /// How often a device is linked that takes in all entries.
+    pub(crate) syncs: u64,
+    /// How many devices are revoked.
+    pub(crate) revocations: u64,
 }
 
 /// Every row by name.
@@ -45,6 +50,9 @@ pub(crate) const ALL: &[(&str, Measure)] = &[
     ("idle", idle::linked),
     ("growth", growth::all),
 ];
+
+/// What takes long, and is measured only if it is named.
+pub(crate) const LONG: &[(&str, Measure)] = &[("stalls", soak::stalls), ("revocations", soak::revocations)];
 
 /// How often a client looks whether something has come.
 pub(crate) const LOOK: Duration = Duration::from_millis(2);
@@ -82,4 +90,14 @@ async fn starting<T>(host: &Host, then: impl AsyncFnOnce(Client, Instant) -> any
             runtime.block_on(async { then(Client::of(host).await?, ready).await })
         })
     })
+}
+
+/// MiB, of what the system says of a process under this name.
+fn memory(pid: u32, name: &str) -> anyhow::Result<f64> {
+    Ok(field(&std::fs::read_to_string(format!("/proc/{pid}/status"))?, name) / 1024.0)
+}
+
+fn field(text: &str, name: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0.0)
 }
