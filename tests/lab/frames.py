@@ -231,7 +231,7 @@ class Linking:
     def transcript(self, bodies):
         """The code, as soon as both nonces of a try are known."""
         if len(self.nonces) == 2 and 0x8103 in bodies:
-            whole = H("link transcript", self.exporter, *(bodies[kind] for kind in (0x8101, 0x8102, 0x8103)))
+            whole = H("link transcript", self.exporter, *(bodies[kind] for kind in (0x8101, 0x8102)))
             hash = H("code", whole, self.nonces.pop("S"), self.nonces.pop("J"), bytes([self.tries]))
             self.checker.shown.append(f"{int.from_bytes(hash[:8]) % 10**6:06}")
 

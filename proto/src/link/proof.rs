@@ -2,7 +2,7 @@
 
 use crate::id::{AccountId, ChallengeId, DeviceId, Hash};
 use crate::key;
-use crate::link::message::{Accept, Claim, Nonce, Offer};
+use crate::link::message::{Claim, Nonce, Offer};
 use crate::roster::statement;
 use crate::wire::Encode;
 use crate::wire::challenge::Challenge;
@@ -38,10 +38,13 @@ pub(super) fn consent_message(challenge: &Challenge, account: AccountId, joiner:
     statement::consent_message(account, joiner, hpke, terms.role, terms.custody, challenge.id())
 }
 
-/// `T`: everything that both sides said before the first code.
+/// `T`: the session and everything that was said in it before J knew S's nonce.
+///
+/// Accept is not in it. J says that last, knowing both nonces: with any of its text in the code, whoever claims could
+/// try names until the code is one that somebody else shows. The session covers it: X is that of S and J alone.
 #[must_use]
-pub(super) fn transcript(exporter: &Exporter, claim: &Claim, offer: &Offer, accept: &Accept) -> Hash {
-    key::hash("link transcript", &[&exporter.0, &claim.to_bytes(), &offer.to_bytes(), &accept.to_bytes()])
+pub(super) fn transcript(exporter: &Exporter, claim: &Claim, offer: &Offer) -> Hash {
+    key::hash("link transcript", &[&exporter.0, &claim.to_bytes(), &offer.to_bytes()])
 }
 
 /// The six digits of one try.

@@ -65,7 +65,7 @@ impl Offered {
             ext: message::grease(entropy),
             consent: identity.sign("consent", &consent),
         };
-        let transcript = proof::transcript(&self.exporter, &self.claim, &self.offer, &accept);
+        let transcript = proof::transcript(&self.exporter, &self.claim, &self.offer);
         let code = proof::code(transcript, &self.offer.nonce, &accept.nonce, 0);
         (AwaitVerdict { transcript, attempt: 0, code }, accept)
     }

@@ -94,7 +94,7 @@ impl AwaitAccept {
         if !key::verify(&joiner, "consent", &consent, &accept.consent) {
             return Err(CloseCode::BadConsent);
         }
-        let transcript = proof::transcript(&self.exporter, &self.claim, &self.offer, &accept);
+        let transcript = proof::transcript(&self.exporter, &self.claim, &self.offer);
         let peer = Peer {
             device: joiner,
             hpke: accept.hpke,

@@ -266,6 +266,24 @@ fn even_with_the_showers_key_a_relay_shows_two_codes() {
     assert!(matches!(w.shower.confirm(w.now, &shown), Confirm::Wrong { .. }));
 }
 
+/// Somebody who gets a joiner to scan another challenge than the one that is shown knows the code that it shows. As the
+/// claimant at the real shower it speaks last there, and must not be able to reach that code by trying names.
+#[test]
+fn nothing_but_the_nonce_that_it_is_bound_to_lets_a_claimant_choose_the_code() {
+    let mut w = World::new(18);
+    assert_eq!(w.claim(1, &X), ClaimVerdict::Accepted);
+    let offer = w.make_offer();
+    w.joiner.offer(offer).unwrap();
+    let mut accept = w.make_accept();
+    let code = w.joiner.code().unwrap();
+    accept.name = "tried".into();
+    accept.platform = "many".into();
+    accept.replaces = Some(w.s.device());
+    accept.ext = crate::wire::object::Extensions::grease([1, 2, 3, 4]);
+    w.shower.accept(1, accept).unwrap();
+    assert!(matches!(w.shower.confirm(w.now, &code), Confirm::Right { .. }));
+}
+
 #[test]
 fn a_shower_cannot_have_more_tries_than_there_are() {
     for tries_left in [0, limits::CODE_TRIES, u8::MAX] {
