@@ -15,6 +15,7 @@ mod pairing;
 mod prompt;
 mod proxy;
 mod qr;
+mod receiving;
 mod resolve;
 mod table;
 mod when;

@@ -153,6 +153,26 @@ fn join_takes_a_picture_from_standard_input() {
 }
 
 #[test]
+fn who_looks_on_sees_how_what_there_is_arrives() {
+    let stand = Stand::start();
+    let (code, told) = stand.drive(&["join", "--yes", "--color", "always", "KL:ABC"]).finish();
+    let shown: Vec<&str> = told.lines().filter(|line| line.starts_with("Recei")).collect();
+    let leaves = "Ctrl-C leaves it to kinlinkd.";
+    assert_eq!(
+        shown,
+        [
+            &format!("Receiving: 2000 of 4000 changes (50 %). {leaves}"),
+            &format!("Receiving: 3000 of 4000 changes (75 %). {leaves}"),
+            "Received 4000 changes."
+        ]
+    );
+    assert_eq!(code, Some(0));
+    // A script is not kept waiting.
+    let (code, told) = stand.drive(&["join", "--yes", "KL:ABC"]).finish();
+    assert_eq!((code, told.contains("Recei")), (Some(0), false), "{told}");
+}
+
+#[test]
 fn join_does_not_agree_by_itself() {
     let stand = Stand::start();
     let output = stand.run(&["join", "KL:ABC"]);

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use kinlink_proto::dbus::{Error, PAIRINGS};
+use kinlink_proto::dbus::{Error, PAIRINGS, ROOT};
 use serde_json::json;
 
 use super::Ctx;
@@ -15,7 +15,7 @@ use crate::output::Output;
 use crate::pairing::{Attempt, describe_peer, tell_failure, warn_anywhere};
 use crate::prompt::{self, Lines};
 use crate::proxy::Options;
-use crate::qr;
+use crate::{qr, receiving};
 
 /// The largest picture that is read, in bytes.
 const PICTURE: u64 = 64 << 20;
@@ -23,7 +23,7 @@ const PICTURE: u64 = 64 << 20;
 /// Link this device: answers the challenge that kinctl link shows on another one
 ///
 /// Shows which account it would join and as what, asks, then displays the six digits to be typed on the other device.
-/// Ctrl-C cancels and leaves nothing half linked.
+/// Ctrl-C cancels and leaves nothing half linked. Once it is linked, a terminal shows how what the account holds arrives.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// The challenge, or - to read it, or a picture of it, from standard input
@@ -94,7 +94,10 @@ pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
         () = ctx.interrupt.happened() => Err(attempt.cancel().await),
     };
     match result {
-        Ok(linked) => report(ctx.out, &bus, &linked).await,
+        Ok(linked) => {
+            report(ctx.out, &bus, &linked).await?;
+            receive(ctx, &bus).await
+        }
         Err(failure) => tell_failure(ctx.out, &failure).and(Err(failure)),
     }
 }
@@ -184,7 +187,7 @@ fn describe(out: &Output, pairing: &Pairing) -> Result<(), Failure> {
     let label = if pairing.label.is_empty() {
         "a new account".to_owned()
     } else {
-        format!("the account {}", out.name(&pairing.label))
+        format!("the account \"{}\"", out.name(&pairing.label))
     };
     out.line(format!("This device would join {label} as {} ({}).", pairing.role, pairing.custody))?;
     out.line("It is offered by:")?;
@@ -276,7 +279,21 @@ async fn report(out: &Output, bus: &Bus, linked: &Pairing) -> Result<(), Failure
         }));
     }
     let count = devices.iter().filter(|device| !device.out()).count();
-    out.line(out.bold(&format!("Linked: this device is one of {count} of the account {}.", out.name(&linked.label))))
+    out.line(
+        out.bold(&format!("Linked: this device is one of {count} of the account \"{}\".", out.name(&linked.label))),
+    )
+}
+
+/// For somebody who looks on. It goes on without.
+async fn receive(ctx: &Ctx<'_>, bus: &Bus) -> Result<(), Failure> {
+    if !ctx.out.screen() || ctx.out.json {
+        return Ok(());
+    }
+    let mut signals = bus.signals(ROOT).await?;
+    tokio::select! {
+        shown = receiving::follow(ctx.out, bus, &mut signals) => shown,
+        () = ctx.interrupt.happened() => ctx.out.note("The rest arrives without this: kinctl status says how far it is."),
+    }
 }
 
 #[cfg(test)]

@@ -173,7 +173,7 @@ async fn client(stream: std::os::unix::net::UnixStream, log: Log) -> zbus::Resul
 fn objects(builder: connection::Builder<'_>, log: Log) -> connection::Builder<'_> {
     builder
         .serve_at(ROOT, ObjectManager)
-        .serve_at(ROOT, Manager { log: log.clone() })
+        .serve_at(ROOT, Manager::new(log.clone()))
         .serve_at(format!("{DEVICES}/{LAPTOP}"), Device::laptop(log.clone()))
         .serve_at(format!("{DEVICES}/{PHONE}"), Device::phone(log.clone()))
         .serve_at(format!("{}/{SESSION}", kinlink_proto::dbus::SESSIONS), Session { log })

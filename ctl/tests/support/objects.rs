@@ -1,8 +1,10 @@
 //! The stand-in's objects. A pairing goes to where a person is needed by itself; a right code links.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
-use kinlink_proto::dbus::{PAIRINGS, SESSIONS};
+use kinlink_proto::dbus::{PAIRINGS, ROOT, SESSIONS};
 use zbus::object_server::{InterfaceRef, ObjectServer, SignalEmitter};
 use zbus::{DBusError, OwnedObjectPath, OwnedVariant, Variant, interface};
 
@@ -37,7 +39,15 @@ fn path(text: String) -> OwnedObjectPath {
 }
 
 pub struct Manager {
-    pub log: Log,
+    log: Log,
+    /// How often it is yet to say that changes of others are on their way.
+    arriving: AtomicU64,
+}
+
+impl Manager {
+    pub fn new(log: Log) -> Self {
+        Self { log, arriving: AtomicU64::new(0) }
+    }
 }
 
 #[interface(name = "org.kinlink.Kinlink1.Manager")]
@@ -74,6 +84,7 @@ impl Manager {
         if !challenge.starts_with("KL:") {
             return Err(Error::BadChallenge("the text is not a challenge".to_owned()));
         }
+        self.arriving.store(2, Relaxed);
         let at = format!("{PAIRINGS}/2");
         server.at(at.as_str(), Pairing::new("join", "dialling", &self.log)).await?;
         if !options.contains_key("name") {
@@ -135,6 +146,24 @@ impl Manager {
     }
 
     #[zbus(property)]
+    fn changes_received(&self) -> u64 {
+        4000 - 1000 * self.arriving.load(Relaxed)
+    }
+
+    /// Whoever has read it is told of the next one.
+    #[zbus(property)]
+    fn changes_expected(&self, #[zbus(object_server)] server: &ObjectServer) -> u64 {
+        let left = self.arriving.load(Relaxed);
+        self.arriving.store(left.saturating_sub(1), Relaxed);
+        let server = server.clone();
+        tokio::spawn(async move {
+            let manager = server.interface::<_, Self>(ROOT).await.unwrap();
+            manager.get().await.warnings_changed(manager.signal_emitter()).await.unwrap();
+        });
+        if left == 0 { 0 } else { 4000 }
+    }
+
+    #[zbus(property)]
     fn warnings(&self) -> Vec<String> {
         vec!["laptop keeps its keys in a file".to_owned()]
     }
@@ -179,6 +208,11 @@ impl Device {
     fn set_name(&mut self, name: String) {
         note(&self.log, format!("rename {} {name}", self.name));
         self.name = name;
+    }
+
+    #[zbus(property)]
+    fn online(&self) -> bool {
+        true
     }
 
     #[zbus(property)]
