@@ -150,6 +150,7 @@ impl Engine {
             let size = self.journals.size(applied.journal);
             let sent = conn.sent.entry(applied.journal).or_default();
             *sent = (*sent).max(size);
+            conn.brought.insert(applied.journal);
         }
         self.pushes.remove(&applied.journal);
         self.changed.advanced.insert(applied.journal);

@@ -74,6 +74,14 @@ pub(super) struct Conn {
     pub(super) whole: BTreeMap<JournalId, (u64, Hash)>,
     /// Those of them that are under way.
     pub(super) wholes: BTreeMap<u64, Whole>,
+    /// Journals that it brought more of in this batch: it hears how far they came.
+    pub(super) brought: BTreeSet<JournalId>,
+    /// The newest reports that it holds, as far as is known.
+    pub(super) reports: BTreeMap<DeviceId, u64>,
+    /// Whom it is connected with, as it said: what is new of these it hears from themselves.
+    pub(super) near: BTreeSet<DeviceId>,
+    /// Whom this device is connected with, as it was told.
+    pub(super) told: BTreeSet<DeviceId>,
 }
 
 impl Engine {
@@ -113,6 +121,10 @@ impl Engine {
             incoming: BTreeMap::new(),
             whole: BTreeMap::new(),
             wholes: BTreeMap::new(),
+            brought: BTreeSet::new(),
+            reports: BTreeMap::new(),
+            near: BTreeSet::new(),
+            told: BTreeSet::new(),
         };
         self.conns.insert(id, conn);
         // The roster of this moment decides, whatever the handshake was admitted by.
@@ -204,6 +216,7 @@ impl Engine {
             conn.ready = false;
         }
         self.changed.view = true;
+        self.changed.peers = true;
         self.outputs.push_back(Output::Close { conn: id, code, linger });
     }
 
@@ -235,6 +248,7 @@ impl Engine {
             None => {}
         }
         self.changed.view = true;
+        self.changed.peers = true;
         self.want_more(cx.now.mono);
         Ok(())
     }
@@ -332,7 +346,7 @@ impl Engine {
             Message::Reports(reports) => self.receive_reports(cx, Some(id), &reports),
             Message::Want(wants) => self.serve(cx, id, &wants),
             Message::Journal { header, segments } => self.receive_journal(cx, id, &header, &segments),
-            Message::Have(positions) => self.receive_have(cx, id, positions),
+            Message::Have(have) => self.receive_have(cx, id, *have),
         }
     }
 
@@ -355,14 +369,16 @@ impl Engine {
         self.well_known_to(peer);
         let Some(conn) = self.conns.get_mut(&id) else { return Ok(()) };
         conn.theirs = hello.journals.iter().map(|position| (position.journal, *position)).collect();
+        conn.reports = hello.reports.iter().copied().collect();
         self.changed.view = true;
+        self.changed.peers = true;
         if self.local.pending.is_some() {
             return Ok(());
         }
         let lacking: Vec<Vec<u8>> = self.roster.missing(&hello.heads).into_iter().map(|s| s.bytes.clone()).collect();
         self.send_statements(id, &lacking);
         self.send_lacking(cx, id, peer, &hello.epochs);
-        self.send_reports(id, &hello.reports);
+        self.send_reports(id, self.reports.keys().copied().collect::<Vec<_>>());
         self.met = true;
         self.compare_own(cx, id)?;
         self.push_journal(cx, id)?;

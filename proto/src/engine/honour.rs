@@ -40,6 +40,7 @@ impl Engine {
         }
         self.journals.truncate(cx.store, journal, limit.size)?;
         self.changed.advanced.insert(journal);
+        self.changed.cut.insert(journal);
         Ok(true)
     }
 

@@ -69,6 +69,7 @@ impl Engine {
             port: 0,
             pings: super::ping::Pings::default(),
             report_due: None,
+            tell: super::tell::Tell::default(),
             sweep_due: None,
             discovery: super::discovery::Told::default(),
             counted: cx.now.mono,

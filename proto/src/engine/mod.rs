@@ -44,12 +44,13 @@ mod restored;
 mod rivals;
 mod show;
 mod snapshot;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod transfers;
 mod whole;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use command::CallerId;
@@ -122,6 +123,8 @@ pub struct Engine {
     /// Pings that clients wait for.
     pings: ping::Pings,
     report_due: Option<Mono>,
+    /// What is to be passed on.
+    tell: tell::Tell,
     /// When more content that was replaced is dropped.
     sweep_due: Option<Mono>,
     /// What the shell was last told to announce and recognise.
@@ -145,7 +148,11 @@ struct Changed {
     /// This device wrote operations.
     wrote: bool,
     /// Journals of others that advanced here.
-    advanced: std::collections::BTreeSet<crate::id::JournalId>,
+    advanced: BTreeSet<crate::id::JournalId>,
+    /// Those of them of which less is held than before.
+    cut: BTreeSet<crate::id::JournalId>,
+    /// Whom this device is connected with.
+    peers: bool,
     /// Something that the next report says.
     report: bool,
     /// It is being said which revocations were applied here.
@@ -246,11 +253,14 @@ impl Engine {
             self.push_own(cx)?;
         }
         if !changed.advanced.is_empty() {
-            self.announce(&changed.advanced);
+            self.announce(&changed.advanced, &changed.cut);
             self.want_more(cx.now.mono);
         }
         if changed.report || changed.wrote || !changed.advanced.is_empty() {
             self.report_soon(cx.now.mono);
+        }
+        if changed.peers {
+            self.tell_soon(cx.now.mono);
         }
         if changed.view || self.is_further(&changed.advanced) {
             self.discover();
@@ -270,11 +280,19 @@ impl Engine {
     pub fn deadline(&self) -> Option<Mono> {
         let waits = [self.redial_due(), self.asked_due(), self.conn_due(), self.show_due(), self.join_due()];
         let alive = [self.probe_due(), self.ping_due()];
-        waits.into_iter().chain(alive).chain([self.report_due, self.sweep_due, self.age_due()]).flatten().min()
+        waits
+            .into_iter()
+            .chain(alive)
+            .chain([self.tell_due(), self.report_due, self.sweep_due, self.age_due()])
+            .flatten()
+            .min()
     }
 
     fn tick(&mut self, cx: &mut Cx<'_>) -> Result<(), StoreError> {
         let now = cx.now.mono;
+        if self.tell_due().is_some_and(|due| due <= now) {
+            self.tell();
+        }
         if self.report_due.is_some_and(|due| due <= now) {
             self.report(cx)?;
         }

@@ -47,18 +47,16 @@ impl Engine {
             ext: Extensions::grease(crate::key::random(cx.entropy)),
         };
         let report = Report::sign(content, &self.config.identity);
-        self.keep_report(cx, report, None)?;
+        self.keep_report(cx, report)?;
+        for id in self.ready().map(|(id, _)| id).collect::<Vec<_>>() {
+            self.send_reports(id, [self.device()]);
+        }
         self.sweep(cx)
     }
 
-    fn keep_report(&mut self, cx: &mut Cx<'_>, report: Report, from: Option<ConnId>) -> Result<(), StoreError> {
+    fn keep_report(&mut self, cx: &mut Cx<'_>, report: Report) -> Result<(), StoreError> {
         cx.store.put(Table::Reports, report.content.device.as_bytes(), report.bytes())?;
-        let frame = Message::Reports(vec![report.bytes().to_vec()]).to_frame();
         self.reports.insert(report.content.device, report);
-        let to: Vec<ConnId> = self.ready().map(|(id, _)| id).filter(|id| Some(*id) != from).collect();
-        for conn in to {
-            self.outputs.push_back(Output::Send { conn, frame: frame.clone() });
-        }
         Ok(())
     }
 
@@ -69,7 +67,7 @@ impl Engine {
         reports: &[Vec<u8>],
     ) -> Result<(), Fail> {
         let mut newest = BTreeMap::new();
-        // Everybody passes them on to everybody: one that is held was checked when it came.
+        // One that is held was checked when it came.
         let held: BTreeSet<&[u8]> = self.reports.values().map(Report::bytes).collect();
         for bytes in reports.iter().filter(|bytes| !held.contains(bytes.as_slice())) {
             let report = Report::open(bytes).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
@@ -80,6 +78,11 @@ impl Engine {
         }
         for report in newest.into_values() {
             let said = &report.content;
+            let brought = from.and_then(|id| Some((id, self.conns.get_mut(&id)?)));
+            let direct = brought.is_some_and(|(_, conn)| {
+                conn.holds_report(said.device, said.counter);
+                conn.peer == said.device
+            });
             if said.device == self.device() {
                 self.own_report(cx, &report)?;
                 continue;
@@ -91,7 +94,11 @@ impl Engine {
             }
             self.remember(cx, said.device, &said.addresses, AddressSource::Reported)?;
             self.seen(cx, said.device, said.time.min(cx.now.wall))?;
-            self.keep_report(cx, report, from)?;
+            if let Some(id) = from.filter(|_| direct) {
+                self.reported(cx.now.mono, id, &said.journals)?;
+            }
+            self.pass_on_report(cx.now.mono, said.device, from);
+            self.keep_report(cx, report)?;
             self.changed.view = true;
         }
         self.reach_out(cx.now.mono);
@@ -110,18 +117,17 @@ impl Engine {
         self.note_restored(cx)
     }
 
-    /// Sends the reports that are newer here than at the peer.
-    pub(super) fn send_reports(&mut self, conn: ConnId, known: &[(DeviceId, u64)]) {
-        let known_counter =
-            |device: &DeviceId| known.iter().find(|(id, _)| id == device).map_or(0, |(_, counter)| *counter);
-        let newer: Vec<Vec<u8>> = self
-            .reports
-            .iter()
-            .filter(|(device, report)| report.content.counter > known_counter(device))
-            .map(|(_, report)| report.bytes().to_vec())
-            .collect();
+    /// Sends a peer those reports of some devices that are newer here, as far as is known.
+    pub(super) fn send_reports(&mut self, id: ConnId, of: impl IntoIterator<Item = DeviceId>) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let mut newer = Vec::new();
+        for report in of.into_iter().filter_map(|device| self.reports.get(&device)) {
+            if conn.holds_report(report.content.device, report.content.counter) {
+                newer.push(report.bytes().to_vec());
+            }
+        }
         for piece in pieces(&newer) {
-            self.outputs.push_back(Output::Send { conn, frame: Message::Reports(piece).to_frame() });
+            self.outputs.push_back(Output::Send { conn: id, frame: Message::Reports(piece).to_frame() });
         }
     }
 

@@ -319,6 +319,7 @@ impl Engine {
             conn.asked.remove(&journal);
         }
         self.changed.advanced.insert(journal);
+        self.changed.cut.insert(journal);
         Ok(())
     }
 

@@ -11,11 +11,12 @@ use crate::journal::Position;
 use crate::limits;
 use crate::roster::Status;
 use crate::store::StoreError;
+use crate::sync::report::Held;
 use crate::sync::transfer::{self, Limit};
 use crate::sync::vector::{Want, wants};
 use crate::time::Mono;
 use crate::wire::frame::CloseCode;
-use crate::wire::message::Message;
+use crate::wire::message::{Have, Message};
 
 /// How often a peer may ask for what it was sent on one connection: each may be as much as goes inline.
 const RESENT: usize = 64;
@@ -107,8 +108,14 @@ impl Engine {
 
     /// A peer that lost a transfer asks again; one that goes on and on would have everything read and sent for a few bytes.
     fn count_resent(&mut self, id: ConnId, want: &Want) -> Result<(), Fail> {
+        let sent = self.conns.get(&id).and_then(|conn| conn.sent.get(&want.journal));
+        if sent.is_some_and(|sent| want.from < *sent) { self.count_again(id) } else { Ok(()) }
+    }
+
+    /// A peer asks for what it was sent on this connection.
+    pub(super) fn count_again(&mut self, id: ConnId) -> Result<(), Fail> {
         let Some(conn) = self.conns.get_mut(&id) else { return Ok(()) };
-        conn.resent += usize::from(conn.sent.get(&want.journal).is_some_and(|sent| want.from < *sent));
+        conn.resent += 1;
         if conn.resent > RESENT { Err(Fail::Peer(CloseCode::Protocol)) } else { Ok(()) }
     }
 
@@ -259,7 +266,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn receive_have(&mut self, cx: &mut Cx<'_>, id: ConnId, positions: Vec<Position>) -> Result<(), Fail> {
+    pub(super) fn receive_positions(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConnId,
+        positions: Vec<Position>,
+    ) -> Result<(), Fail> {
         let me = self.device();
         let mut given_up = Vec::new();
         if let Some(conn) = self.conns.get_mut(&id) {
@@ -293,14 +305,38 @@ impl Engine {
         Ok(self.push_journal(cx, id)?)
     }
 
-    /// Tells the peers how far journals came here: they may ask for them, and their authors see them arrived. So does
-    /// one whose hello is still on its way.
-    pub(super) fn announce(&mut self, advanced: &BTreeSet<JournalId>) {
-        let positions: Vec<Position> =
-            advanced.iter().filter_map(|journal| self.journals.position(*journal)).cloned().collect();
-        let peers: Vec<ConnId> = self.greeted().collect();
-        for conn in peers {
-            self.outputs.push_back(Output::Send { conn, frame: Message::Have(positions.clone()).to_frame() });
+    /// What a peer's own report says that it holds. Of journals whose authors are connected with this device it says so no
+    /// other way. The report may be older than the hello behind which it comes, so that only more counts.
+    pub(super) fn reported(&mut self, now: Mono, id: ConnId, held: &[Held]) -> Result<(), Fail> {
+        let me = self.device();
+        let Some(conn) = self.conns.get_mut(&id) else { return Ok(()) };
+        for held in held.iter().filter(|held| held.journal.device != me) {
+            if conn.theirs.get(&held.journal).is_none_or(|before| before.size < held.size) {
+                conn.theirs.insert(held.journal, Position::from(held));
+            }
+        }
+        if conn.theirs.len() > limits::JOURNALS {
+            return Err(Fail::Peer(CloseCode::Protocol));
+        }
+        self.want_more(now);
+        Ok(())
+    }
+
+    /// Tells at once how far journals came here: their authors, who see them arrived, those who brought them, and those who
+    /// do not hear from the authors and may ask for them. So is a peer told whose hello is still on its way. The others find it in
+    /// the next report.
+    pub(super) fn announce(&mut self, advanced: &BTreeSet<JournalId>, cut: &BTreeSet<JournalId>) {
+        for id in self.greeted().collect::<Vec<_>>() {
+            let Some(conn) = self.conns.get_mut(&id) else { continue };
+            let brought = std::mem::take(&mut conn.brought);
+            let told = |journal: &&JournalId| {
+                !conn.near.contains(&journal.device) || brought.contains(journal) || cut.contains(journal)
+            };
+            let journals: Vec<Position> =
+                advanced.iter().filter(told).filter_map(|journal| self.journals.position(*journal)).cloned().collect();
+            if !journals.is_empty() {
+                self.send_have(id, Have { journals, ..Have::default() });
+            }
         }
     }
 }

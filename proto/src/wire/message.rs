@@ -28,7 +28,7 @@ pub mod kind {
     pub const WANT: u16 = 0x8205;
     /// A small range of a journal, whole.
     pub const JOURNAL: u16 = 0x8206;
-    /// Positions that changed.
+    /// What changed of what the sender holds, and of whom it hears from.
     pub const HAVE: u16 = 0x8207;
     /// The peer's revocation and its past.
     pub const REVOKED: u16 = 0x8208;
@@ -69,6 +69,23 @@ pub struct Hello {
     pub ext: Extensions,
 }
 
+/// What changed since the hello, as far as the peer cannot know it. An empty list says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Have {
+    /// What it holds of journals by now.
+    pub journals: Vec<Position>,
+    /// The newest statement of every author that it holds: it lacks something, and asks for what is not in their past.
+    pub heads: Vec<Parent>,
+    /// The newest reports that it holds of some devices: newer ones are wanted.
+    pub reports: Vec<(DeviceId, u64)>,
+    /// Epochs whose secret it lacks though it is among their recipients.
+    pub lacks: Vec<EpochId>,
+    /// Devices that it is connected with by now.
+    pub joined: Vec<DeviceId>,
+    /// Devices that it is no longer connected with.
+    pub lost: Vec<DeviceId>,
+}
+
 /// A message on a control stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -94,8 +111,8 @@ pub enum Message {
         /// The segments.
         segments: Vec<Bytes>,
     },
-    /// Positions that changed.
-    Have(Vec<Position>),
+    /// See [`Have`].
+    Have(Box<Have>),
     /// The receiver's revocation and its past.
     Revoked(Vec<Vec<u8>>),
     /// Why the sender will not go on.
@@ -150,7 +167,7 @@ impl Message {
                 header: r.v32("header", limits::FRAME_CONTROL)?.to_vec(),
                 segments: r.n16("objects", OBJECTS)?,
             },
-            kind::HAVE => Self::Have(positions(&mut r)?),
+            kind::HAVE => Self::Have(Box::new(Have::decode(&mut r)?)),
             kind::REVOKED => Self::Revoked(blobs(&mut r)?),
             kind::REFUSED => Self::Refused(CloseCode::from_code(r.u16()?)),
             kind::INTRODUCTION => Self::Introduction(Introduction::decode(&mut r)?),
@@ -184,8 +201,8 @@ impl Message {
                 w.n16(segments);
                 kind::JOURNAL
             }
-            Self::Have(items) => {
-                w.n16(items);
+            Self::Have(have) => {
+                have.encode(w);
                 kind::HAVE
             }
             Self::Revoked(items) => write_blobs(w, items, kind::REVOKED),
@@ -304,6 +321,36 @@ impl Decode for Hello {
     }
 }
 
+impl Encode for Have {
+    fn encode(&self, w: &mut Writer) {
+        w.n16(&self.journals);
+        w.n8(&self.heads);
+        w.n8(&self.reports);
+        w.n16(&self.lacks);
+        w.n8(&self.joined);
+        w.n8(&self.lost);
+    }
+}
+
+impl Decode for Have {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let have = Self {
+            journals: positions(r)?,
+            heads: r.n8("heads", limits::AUTHORS)?,
+            reports: r.n8("reports", limits::AUTHORS)?,
+            lacks: r.n16("epochs", EPOCHS)?,
+            joined: r.n8("devices", limits::AUTHORS)?,
+            lost: r.n8("devices", limits::AUTHORS)?,
+        };
+        sorted("heads", &have.heads, |head| head.author)?;
+        sorted("reports", &have.reports, |report| report.0)?;
+        sorted("epochs", &have.lacks, |epoch| *epoch)?;
+        sorted("devices", &have.joined, |device| *device)?;
+        sorted("devices", &have.lost, |device| *device)?;
+        Ok(have)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -334,7 +381,14 @@ mod tests {
             Message::Reports(vec![]),
             Message::Want(vec![Want { journal, from: 7 }]),
             Message::Journal { header: vec![1], segments: vec![vec![2].into()] },
-            Message::Have(hello().journals),
+            Message::Have(Box::new(Have {
+                journals: hello().journals,
+                heads: hello().heads,
+                reports: hello().reports,
+                lacks: hello().epochs,
+                joined: vec![DeviceId([4; 32])],
+                lost: vec![DeviceId([5; 32]), DeviceId([6; 32])],
+            })),
             Message::Revoked(vec![vec![9]]),
             Message::Refused(CloseCode::WrongAccount),
             Message::Introduction(Introduction {

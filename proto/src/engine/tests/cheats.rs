@@ -80,7 +80,7 @@ fn a_peer_that_does_not_answer_is_not_waited_for() {
     lab.unplug(0);
     let own = lab.engine(0).own_journal();
     let cheat = lab.puppet(1, 2);
-    lab.say(1, cheat, &Message::Have(vec![have(own, 1 << 40)]));
+    lab.say(1, cheat, &has(vec![have(own, 1 << 40)]));
     lab.connect(1, 3);
     assert_eq!(lab.read(1, session, "k"), None, "the cheat was asked first");
     lab.pass(Duration::from_secs(61));

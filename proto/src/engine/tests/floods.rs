@@ -86,7 +86,7 @@ fn what_a_peer_claims_to_hold_is_bounded() {
             digest: [0; 16],
         };
         let positions = (0..4000).map(position).collect();
-        lab.say(0, cheat, &Message::Have(positions));
+        lab.say(0, cheat, &has(positions));
     }
     let held = lab.engine(0).conns.get(&cheat).map_or(0, |conn| conn.theirs.len() + conn.asked.len());
     assert!(held <= 2 * 4096, "{held}");

@@ -26,6 +26,7 @@ use super::error::CommandError;
 use super::io::{ConnId, Input, Output};
 use super::{Config, Cx, Engine};
 use crate::id::{DeviceId, RunId, SessionId};
+use crate::journal::Position;
 use crate::key::{Identity, Secret};
 use crate::limits;
 use crate::roster::Status;
@@ -35,7 +36,7 @@ use crate::time::{Mono, Now, Wall};
 use crate::wire::Address;
 use crate::wire::challenge::Challenge;
 use crate::wire::frame::{CloseCode, Frame};
-use crate::wire::message::{Message, kind};
+use crate::wire::message::{Have, Message, kind};
 use work::{Noting, Work};
 
 /// Whoever sits at a device.
@@ -448,6 +449,11 @@ impl Lab {
             }
         }
     }
+}
+
+/// What a peer says that it holds of journals.
+fn has(journals: Vec<Position>) -> Message {
+    Message::Have(Box::new(Have { journals, ..Have::default() }))
 }
 
 #[test]
