@@ -260,6 +260,7 @@ impl Engine {
             self.report_soon(cx.now.mono);
         }
         if changed.peers {
+            self.tell_lost();
             self.tell_soon(cx.now.mono);
         }
         if changed.view || self.is_further(&changed.advanced) {

@@ -16,7 +16,7 @@ use crate::time::Mono;
 use crate::wire::frame::CloseCode;
 use crate::wire::message::{Have, Message};
 
-/// What is gathered for [`limits::TELL`] before it is told.
+/// What is gathered for [`limits::TELL`] before it is passed on.
 #[derive(Debug, Default)]
 pub(super) struct Tell {
     due: Option<Mono>,
@@ -54,29 +54,38 @@ impl Engine {
         self.tell_soon(now);
     }
 
-    /// Passes on what was gathered, and says with whom this device is connected.
+    /// Passes on what was gathered, and says whom this device is connected with by now.
     pub(super) fn tell(&mut self) {
         let Tell { reports, .. } = std::mem::take(&mut self.tell);
-        let peers: BTreeSet<DeviceId> = self.ready().map(|(_, conn)| conn.peer).collect();
+        let peers = self.connected_with();
         for id in self.ready().map(|(id, _)| id).collect::<Vec<_>>() {
-            let Some(conn) = self.conns.get(&id) else { continue };
+            let Some(conn) = self.conns.get_mut(&id) else { continue };
             let lacks = |(device, from): &(&DeviceId, &Option<ConnId>)| **from != Some(id) && !conn.hears(**device);
             let of: Vec<DeviceId> = reports.iter().filter(lacks).map(|(device, _)| *device).collect();
+            let new = |peer: &&DeviceId| **peer != conn.peer && !conn.told.contains(*peer);
+            let joined: Vec<DeviceId> = peers.iter().filter(new).copied().collect();
+            conn.told.extend(joined.iter().copied());
             self.send_reports(id, of);
-            self.tell_peers(id, &peers);
+            self.send_have(id, Have { joined, ..Have::default() });
         }
     }
 
-    /// Says whom this device hears from by now, and from whom no longer: of those with the newest report that it has.
-    fn tell_peers(&mut self, id: ConnId, peers: &BTreeSet<DeviceId>) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        let near: BTreeSet<DeviceId> = peers.iter().copied().filter(|peer| *peer != conn.peer).collect();
-        let joined: Vec<DeviceId> = near.difference(&conn.told).copied().collect();
-        let lost: Vec<DeviceId> = conn.told.difference(&near).copied().collect();
-        conn.told = near;
-        let counter = |device: &DeviceId| self.reports.get(device).map_or(0, |report| report.content.counter);
-        let reports = lost.iter().map(|device| (*device, counter(device))).collect();
-        self.send_have(id, Have { reports, joined, lost, ..Have::default() });
+    /// Says at once whom this device hears from no longer: what is new of them comes from others from now on. With the newest
+    /// report of each that it has.
+    pub(super) fn tell_lost(&mut self) {
+        let peers = self.connected_with();
+        for id in self.ready().map(|(id, _)| id).collect::<Vec<_>>() {
+            let Some(conn) = self.conns.get_mut(&id) else { continue };
+            let lost: Vec<DeviceId> = conn.told.difference(&peers).copied().collect();
+            conn.told.retain(|device| peers.contains(device));
+            let counter = |device: &DeviceId| self.reports.get(device).map_or(0, |report| report.content.counter);
+            let reports = lost.iter().map(|device| (*device, counter(device))).collect();
+            self.send_have(id, Have { reports, lost, ..Have::default() });
+        }
+    }
+
+    fn connected_with(&self) -> BTreeSet<DeviceId> {
+        self.ready().map(|(_, conn)| conn.peer).collect()
     }
 
     pub(super) fn send_have(&mut self, conn: ConnId, have: Have) {

@@ -35,6 +35,7 @@ fn a_row_of_reports_is_handed_on_as_one() {
     let reports = (100..400).map(|counter| report(&lab, 2, counter, 0)).collect();
     lab.devices[0].sent.clear();
     lab.say(0, cheat, &Message::Reports(reports));
+    lab.pass(limits::TELL);
     let relayed = lab.devices[0].sent.iter().filter(|(to, f)| *to == friend && f.kind == kind::REPORTS).count();
     assert_eq!(relayed, 1);
     assert_eq!(lab.engine(0).reports[&lab.id(2)].content.counter, 399);
@@ -70,6 +71,21 @@ fn asking_a_thousand_times_is_answered_once() {
     }
     let bytes: usize = lab.devices[0].sent.iter().map(|(_, frame)| frame.body.len()).sum();
     assert!(bytes < 32 << 20, "{bytes}");
+}
+
+/// A peer that says again and again that it lacks a report is sent it so many times and no more.
+#[test]
+fn a_report_is_not_sent_without_end() {
+    let mut lab = Lab::account(35, 3);
+    let cheat = lab.puppet(0, 2);
+    let device = lab.id(1);
+    lab.devices[0].sent.clear();
+    for _ in 0..200 {
+        lab.say(0, cheat, &Message::Have(Box::new(Have { reports: vec![(device, 0)], ..Have::default() })));
+    }
+    assert_eq!(lab.closed_with(0, cheat), Some(CloseCode::Protocol));
+    let sent = lab.devices[0].sent.iter().filter(|(_, frame)| frame.kind == kind::REPORTS).count();
+    assert_eq!(sent, 64);
 }
 
 /// What a peer says that it holds is bounded, and of unknown devices it is nothing.

@@ -438,6 +438,11 @@ impl Lab {
         }
     }
 
+    /// What two devices send one another is lost from now on, and neither notices.
+    fn lose(&mut self, a: usize, b: usize) {
+        self.wires.retain(|(from, _), (to, _)| (*from, *to) != (a, b) && (*from, *to) != (b, a));
+    }
+
     /// Cuts every wire of a device, without a word.
     fn unplug(&mut self, at: usize) {
         let wires: Vec<_> = self.wires.keys().filter(|(device, _)| *device == at).copied().collect();

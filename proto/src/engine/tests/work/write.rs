@@ -20,7 +20,7 @@ fn one_write_is_one_frame_and_durable_on_both_sides_before_it_is_shown() {
         ["0 commits", "0 shows", "0 answers", "0 -> 1: journal", "1 commits", "1 shows", "1 -> 0: have"]
     );
     assert_eq!(lab.work.shown(1), (1, 1), "half a round trip");
-    assert_eq!(lab.work.bytes(), 667);
+    assert_eq!(lab.work.bytes(), 673);
     assert_eq!([lab.work.signatures(0), lab.work.signatures(1)], [(1, 0), (0, 1)]);
 }
 
