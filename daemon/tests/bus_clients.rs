@@ -297,3 +297,35 @@ async fn only_the_bus_is_believed_that_a_client_left() {
     assert_eq!(stage.service.next_caller().await.id, owner);
     stage.service.bus.shutdown().await;
 }
+
+/// Whoever does not read hears less, and later that it did; whoever reads hears everything, and waits for nobody.
+#[tokio::test]
+async fn a_client_that_does_not_read_slows_nobody_down() {
+    const CHANGES: usize = 20_000;
+    let Stage { service, mut ours, other: mut sleeper, .. } = Stage::private().await;
+    for client in [&ours, &sleeper] {
+        client.call(dbus::ROOT, dbus::MANAGER, "Subscribe", &none()).await.unwrap();
+    }
+    let lost = format!("{} {} SignalsLost", dbus::ROOT, dbus::MANAGER);
+    let keys: Vec<String> = (0..CHANGES).map(|number| number.to_string()).collect();
+    for burst in keys.chunks(50) {
+        for key in burst {
+            service.events.send(entry_changed(key)).unwrap();
+        }
+        for key in burst {
+            let (name, message) = ours.signal().await;
+            assert_ne!(name, lost, "before {key}");
+            assert_eq!(message.body().deserialize::<(String, String, String)>().unwrap().0, *key);
+        }
+    }
+    let mut heard = 0;
+    while sleeper.signal().await.0 != lost {
+        heard += 1;
+    }
+    assert!((1..CHANGES).contains(&heard), "{heard}");
+    // It reads again, and is told of what comes from now on.
+    service.events.send(entry_changed("later")).unwrap();
+    let (_, message) = sleeper.signal().await;
+    assert_eq!(message.body().deserialize::<(String, String, String)>().unwrap().0, "later");
+    service.bus.shutdown().await;
+}

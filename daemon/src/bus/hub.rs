@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kinlink_proto::engine::command::{Caller, CallerId, CallerKind, PairingId};
 use kinlink_proto::engine::view::PairingView;
-use tokio::sync::{Notify, OnceCell, mpsc, oneshot};
-use zbus::Message;
+use tokio::sync::{OnceCell, mpsc, oneshot};
 use zbus::names::OwnedUniqueName;
 
 use super::agent::{Agent, Held};
-use super::{caller, limits};
+use super::caller;
+use super::outbox::Outbox;
 use crate::callers::Callers;
 use crate::handle::Core;
 
@@ -67,40 +67,6 @@ impl Client {
 
     fn hears_of(&self, app: &str) -> bool {
         self.subscribed.load(Ordering::Acquire) && self.is(|kind| caller::may_see_session(kind, app))
-    }
-}
-
-/// What is to be written to a link.
-#[derive(Clone, Debug)]
-pub(super) struct Outbox {
-    queue: mpsc::Sender<Message>,
-    cut: Arc<Notify>,
-}
-
-impl Outbox {
-    /// An empty one, and the end that is written from.
-    pub(super) fn new() -> (Self, mpsc::Receiver<Message>) {
-        let (queue, messages) = mpsc::channel(limits::OUTBOX);
-        (Self { queue, cut: Arc::default() }, messages)
-    }
-
-    /// Puts a message in. A link that leaves it full is cut.
-    pub(super) async fn push(&self, message: Message) {
-        if self.queue.send_timeout(message, limits::UNREAD).await.is_err() {
-            self.cut.notify_one();
-        }
-    }
-
-    /// Puts a message in if there is room.
-    pub(super) fn offer(&self, message: Message) {
-        if self.queue.try_send(message).is_err() {
-            tracing::debug!("a client that does not read was not answered");
-        }
-    }
-
-    /// Waits until the link is to be cut.
-    pub(super) async fn overflow(&self) {
-        self.cut.notified().await;
     }
 }
 
@@ -177,6 +143,12 @@ impl Hub {
         self.registry().clients.values().filter(|client| client.hears_of(app)).cloned().collect()
     }
 
+    /// Those who asked to hear of sessions.
+    pub(super) fn all_subscribers(&self) -> Vec<Arc<Client>> {
+        let subscribed = |client: &&Arc<Client>| client.subscribed.load(Ordering::Acquire);
+        self.registry().clients.values().filter(subscribed).cloned().collect()
+    }
+
     /// Keeps a pairing's state until its owner leaves, and returns the one before. Nothing is kept for those who left.
     pub(super) fn keep(&self, pairing: PairingId, owner: CallerId, view: PairingView) -> Option<PairingView> {
         let mut registry = self.registry();
@@ -230,7 +202,8 @@ mod tests {
     use kinlink_proto::engine::view::View;
     use tokio::sync::{broadcast, mpsc, watch};
 
-    use super::{Client, Hub, Outbox};
+    use super::super::outbox::Outbox;
+    use super::{Client, Hub};
     use crate::callers::Callers;
     use crate::handle::{Core, Facts};
 

@@ -9,6 +9,9 @@ pub(super) const PRIVATE_CLIENTS: usize = 64;
 pub(super) const CALLS_PER_CLIENT: usize = 64;
 /// Messages waiting to be written to one link: a burst of signals.
 pub(super) const OUTBOX: usize = 512;
+/// Of these, places that changes of entries do not take: there may be tens of thousands a second, while a client that follows
+/// a pairing has to hear how it ends.
+pub(super) const OUTBOX_RESERVED: usize = 128;
 /// Messages that are handed to the socket together: by then their bytes cost more than the call.
 pub(super) const AT_ONCE: usize = 64;
 /// How long a link may leave a full outbox unread. Then it is cut: it would hold up everybody else's signals.

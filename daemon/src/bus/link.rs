@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use kinlink_proto::engine::command::CallerKind;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use zbus::message::{Flags, Type};
 use zbus::names::{OwnedUniqueName, UniqueName};
 use zbus::{Connection, Message, MessageStream};
 
 use super::error::{Failure, Standard};
-use super::hub::{Client, Hub, Outbox};
+use super::hub::{Client, Hub};
+use super::outbox::Outbox;
 use super::{call, limits, public, stopped};
 
 /// Who is at the other end.
@@ -34,7 +35,7 @@ struct Guest {
 pub(super) async fn serve(hub: Arc<Hub>, mut messages: MessageStream, side: Side, mut stop: watch::Receiver<bool>) {
     let (outbox, queue) = Outbox::new();
     let mut link = Link::new(hub, Connection::from(&messages), side, outbox.clone());
-    let writer = tokio::spawn(write(link.connection.clone(), queue));
+    let writer = tokio::spawn(queue.run(link.connection.clone()));
     loop {
         tokio::select! {
             () = stopped(&mut stop) => break,
@@ -51,18 +52,6 @@ pub(super) async fn serve(hub: Arc<Hub>, mut messages: MessageStream, side: Side
     }
     link.leave().await;
     writer.abort();
-}
-
-/// Writes what waits, in as few writes as the socket takes.
-async fn write(connection: Connection, mut queue: mpsc::Receiver<Message>) {
-    let mut messages = Vec::new();
-    while queue.recv_many(&mut messages, limits::AT_ONCE).await > 0 {
-        if let Err(error) = connection.send_all(&messages).await {
-            tracing::debug!("a D-Bus client is gone: {error}");
-            return;
-        }
-        messages.clear();
-    }
 }
 
 struct Link {

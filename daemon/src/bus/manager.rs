@@ -44,7 +44,7 @@ pub(super) static INTERFACE: Interface = Interface {
         Method { name: "UnregisterAgent", takes: &[OPTIONS], gives: &[] },
         Method { name: "Erase", takes: &[OPTIONS], gives: &[] },
     ],
-    signals: &[],
+    signals: &[("SignalsLost", &[])],
     properties: &[
         constant("Version", "s"),
         changing("Account", "s"),

@@ -25,6 +25,7 @@ mod listed;
 mod manager;
 mod objects;
 mod options;
+mod outbox;
 mod pairing;
 mod private;
 mod public;

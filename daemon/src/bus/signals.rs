@@ -13,6 +13,7 @@ use kinlink_proto::engine::view::{DeviceView, PairingView, View};
 use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use zbus::names::OwnedUniqueName;
 use zbus::{DynamicType, Message};
 
 use super::agent::Prompts;
@@ -68,7 +69,11 @@ async fn tell(hub: &Arc<Hub>, prompts: &mut Prompts, event: Event) {
         Event::EntryChanged { session, app, key, deleted, device } => {
             let body = (session::name(&key), session::kind(deleted), device.to_string());
             let signal = Signal::of(Object::Session(session), "EntryChanged");
-            tell_all(&hub.subscribers(&app), &signal, &body).await;
+            for client in hub.subscribers(&app) {
+                if let Some(message) = signal.message(client.name.as_ref(), &body) {
+                    client.outbox.push_change(message, client.name.as_ref());
+                }
+            }
         }
         Event::SessionEnded { session, app, by } => {
             let subscribers = hub.subscribers(&app);
@@ -83,7 +88,10 @@ async fn tell(hub: &Arc<Hub>, prompts: &mut Prompts, event: Event) {
 
 /// Events were lost because they came faster than they could be told. What is kept is read again.
 async fn catch_up(hub: &Arc<Hub>, prompts: &mut Prompts, lost: u64) {
-    tracing::warn!("{lost} events were not signalled: clients must read again what they watch");
+    tracing::warn!("{lost} events were not signalled: clients read again what they watch");
+    for client in hub.all_subscribers() {
+        client.outbox.missed(client.name.as_ref());
+    }
     for (pairing, owner) in hub.all_kept() {
         let caller = Caller { id: owner, kind: CallerKind::User };
         if let Ok(Reply::Pairing(view)) = hub.core.command(caller, Command::Pairing(pairing)).await {
@@ -110,7 +118,7 @@ async fn tell_owner(hub: &Hub, pairing: PairingId, owner: CallerId, view: Pairin
 /// Tells a client of an object that is there for it alone.
 pub(super) async fn tell_added(client: &Client, object: Object, values: Values) {
     let body = (object.object_path(), standard::interfaces(&object, values));
-    if let Some(message) = Signal::added().message(client, &body) {
+    if let Some(message) = Signal::added().message(client.name.as_ref(), &body) {
         client.outbox.push(message).await;
     }
 }
@@ -194,9 +202,9 @@ impl Signal {
     }
 
     /// The message, to one client.
-    fn message<B: Serialize + DynamicType>(&self, to: &Client, body: &B) -> Option<Message> {
+    fn message<B: Serialize + DynamicType>(&self, to: Option<&OwnedUniqueName>, body: &B) -> Option<Message> {
         let mut signal = Message::signal(self.object.object_path(), self.interface, self.member);
-        if let Some(name) = &to.name {
+        if let Some(name) = to {
             signal = signal.destination(name.as_ref());
         }
         let failed = |error| tracing::error!("the signal {} cannot be built: {error}", self.member);
@@ -204,9 +212,14 @@ impl Signal {
     }
 }
 
+/// What tells a client that signals about sessions did not reach it.
+pub(super) fn lost(client: Option<&OwnedUniqueName>) -> Option<Message> {
+    Signal::of(Object::Root, "SignalsLost").message(client, &())
+}
+
 async fn tell_all<B: Serialize + DynamicType>(clients: &[Arc<Client>], signal: &Signal, body: &B) {
     for client in clients {
-        if let Some(message) = signal.message(client, body) {
+        if let Some(message) = signal.message(client.name.as_ref(), body) {
             client.outbox.push(message).await;
         }
     }

@@ -1,6 +1,6 @@
 //! `kinctl session watch`.
 
-use kinlink_proto::dbus::SESSION;
+use kinlink_proto::dbus::{MANAGER, ROOT, SESSION};
 use serde_json::{Value, json};
 use zbus::Message;
 
@@ -26,6 +26,7 @@ pub(crate) struct Args {
 struct Watch<'a> {
     out: &'a Output,
     bus: Bus,
+    path: String,
     proxy: SessionProxy<'static>,
     devices: Vec<Device>,
 }
@@ -33,11 +34,12 @@ struct Watch<'a> {
 pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
     let bus = ctx.bus().await?;
     let (_, path) = resolve::session(&bus, &args.session).await?;
-    let mut signals = bus.signals(&path).await?;
+    // The session's own, and that some were lost.
+    let mut signals = bus.signals(ROOT).await?;
     bus.manager().await?.subscribe(&Options::new()).await?;
     // Read after the subscription: an end that came before it is seen here, one that comes later is signalled.
     let session = bus.session_state(&path).await?;
-    let mut watch = Watch { out: ctx.out, proxy: bus.session(&path).await?, devices: bus.devices().await?, bus };
+    let mut watch = Watch { out: ctx.out, proxy: bus.session(&path).await?, devices: bus.devices().await?, bus, path };
     watch.begin(&session)?;
     loop {
         watch.tell(&signals.next().await?).await?;
@@ -58,7 +60,10 @@ impl Watch<'_> {
 
     async fn tell(&mut self, signal: &Message) -> Result<(), Failure> {
         let header = signal.header();
-        if header.interface().is_none_or(|interface| interface.as_str() != SESSION) {
+        if header.interface().is_none_or(|interface| ![SESSION, MANAGER].contains(&interface.as_str())) {
+            return Ok(());
+        }
+        if header.path().is_none_or(|path| ![self.path.as_str(), ROOT].contains(&path.as_str())) {
             return Ok(());
         }
         match header.member().map(|member| member.as_str()) {
@@ -66,6 +71,7 @@ impl Watch<'_> {
                 let (key, kind, device): (String, String, String) = signal.body().deserialize()?;
                 self.changed(&key, &kind, &device).await
             }
+            Some("SignalsLost") => self.missed(),
             Some("Ended") => {
                 let (by, name, reason): (String, String, String) = signal.body().deserialize()?;
                 Err(self.ended(&by, &name, &reason)?)
@@ -107,6 +113,15 @@ impl Watch<'_> {
             return self.out.line(format!("{}: {} deleted", self.name(device), visible(key)));
         }
         self.out.json(&json!({"event": "delete", "key": key, "device": {"id": device, "name": self.name(device)}}))
+    }
+
+    fn missed(&self) -> Result<(), Failure> {
+        if self.out.json {
+            return self.out.json(&json!({"event": "missed"}));
+        }
+        self.out.note(
+            self.out.warn("Changes came faster than they could be shown, and some were not. See kinctl session ls."),
+        )
     }
 
     /// The end, as an event, and as what the process exits with.
