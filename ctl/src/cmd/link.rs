@@ -1,8 +1,9 @@
 //! `kinctl link`: opens pairing, shows the challenge, and links whoever answers with the right code.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use kinlink_proto::dbus::{Error, PAIRINGS};
+use kinlink_proto::dbus::{DEVICES, Error, PAIRINGS};
 use serde_json::json;
 
 use super::{Ctx, show};
@@ -58,6 +59,9 @@ impl Args {
     }
 }
 
+/// How long the new device may take to connect once it is linked, before it is shown as it is: *pending*.
+const COMPLETION: Duration = Duration::from_secs(3);
+
 /// The challenge, as the daemon gives it.
 struct Offer {
     qr: String,
@@ -79,7 +83,13 @@ pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
         () = ctx.interrupt.happened() => Err(attempt.cancel().await),
     };
     match result {
-        Ok(linked) => report(ctx.out, &bus, &linked).await,
+        Ok(linked) => {
+            // It is linked, whether the new device says so in time or later.
+            if let Ok(seen) = tokio::time::timeout(COMPLETION, completed(&bus, &linked)).await {
+                seen?;
+            }
+            report(ctx.out, &bus, &linked).await
+        }
         Err(failure) => tell_failure(ctx.out, &failure).and(Err(failure)),
     }
 }
@@ -202,6 +212,16 @@ fn wrong(out: &Output, tries_left: u32, failure: &Failure) -> Result<(), Failure
     }
     let tries = if tries_left == 1 { "One try is left." } else { &format!("{tries_left} tries are left.") };
     out.note(format!("{} {tries}", out.warn(&out.sentence(&out.report(failure).message))))
+}
+
+/// Returns when the new device has said that it knows itself linked.
+async fn completed(bus: &Bus, linked: &Pairing) -> Result<(), Failure> {
+    let path = format!("{DEVICES}/{}", linked.peer_id);
+    let mut signals = bus.signals(&path).await?;
+    while bus.device_state(&path).await?.status == "pending" {
+        signals.next().await?;
+    }
+    Ok(())
 }
 
 async fn report(out: &Output, bus: &Bus, linked: &Pairing) -> Result<(), Failure> {

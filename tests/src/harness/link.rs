@@ -30,7 +30,8 @@ pub fn link_anywhere(shower: &Host, joiner: &Host) {
 fn finish(mut linking: Linking) {
     let code = linking.code();
     linking.show.type_line(&code);
-    assert_eq!(linking.show.end().ok()["event"], "linked");
+    let shown = linking.show.end().ok();
+    assert_eq!((&shown["event"], &shown["device"]["status"]), (&"linked".into(), &"linked".into()), "{shown}");
     assert_eq!(linking.join.end().ok()["event"], "linked");
 }
 
