@@ -71,7 +71,8 @@ fn new_store() -> CrashBackend {
     disk.after_crash(Loss::Unsynced)
 }
 
-/// Opens a store, commits until something fails, and settles: how many commits were acknowledged, and how the last ended.
+/// Opens a store, commits until something fails, with a pause halfway, and settles: how many commits were acknowledged, and how
+/// the last ended.
 fn workload(disk: &CrashBackend) -> (u32, Option<Db>, Option<CommitError>) {
     let Ok(db) = Db::open_with(disk.clone()) else { return (0, None, None) };
     let db = db.behind_by(BEHIND);
@@ -79,8 +80,13 @@ fn workload(disk: &CrashBackend) -> (u32, Option<Db>, Option<CommitError>) {
         if let Err(e) = commit(&db, n) {
             return (n - 1, Some(db), Some(e));
         }
+        if n == COMMITS / 2
+            && let Err(e) = db.rest()
+        {
+            return (n, Some(db), Some(e));
+        }
     }
-    let settled = db.settle();
+    let settled = db.rest().and_then(|()| db.settle());
     (COMMITS, Some(db), settled.err())
 }
 
@@ -132,6 +138,29 @@ fn a_power_failure_at_any_moment_loses_nothing_acknowledged() {
             let db = Db::open_with(image).unwrap_or_else(|e| panic!("{place:?}, {loss:?}: {e}"));
             check(&db, acknowledged, ended.as_ref(), &format!("{place:?}, {loss:?}"));
             goes_on(&db);
+        }
+    }
+}
+
+/// Whether redb would read all of this disk to find out which pages are free.
+fn is_read_whole(disk: CrashBackend) -> bool {
+    let opened = redb::Database::builder().set_repair_callback(redb::RepairSession::abort).create_with_backend(disk);
+    matches!(opened, Err(redb::DatabaseError::RepairAborted))
+}
+
+#[test]
+fn a_crash_in_a_pause_costs_no_look_at_the_whole_store() {
+    let (disk, losses) = (new_store(), [Loss::Unsynced, Loss::Torn(seed()), Loss::Nothing]);
+    let db = Db::open_with(disk.clone()).unwrap();
+    for n in 1..=COMMITS {
+        commit(&db, n).unwrap();
+        assert!(is_read_whole(disk.after_crash(Loss::Unsynced)), "there was nothing to save");
+        db.rest().unwrap();
+        for loss in losses {
+            assert!(!is_read_whole(disk.after_crash(loss)), "commit {n}, {loss:?}");
+            let again = Db::open_with(disk.after_crash(loss)).unwrap();
+            check(&again, n, None, "a pause");
+            goes_on(&again);
         }
     }
 }

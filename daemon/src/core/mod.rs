@@ -135,15 +135,15 @@ impl Core {
                 Some(job) = core.ends.jobs.recv() => core.job_fact(job),
                 Some(event) = core.net_rx.recv() => Some(net_fact(event)),
                 () = sleep(wait) => Some(Input::Tick),
-                () = until(core.setup.db.settle_due()) => None,
+                () = until(core.setup.db.rest_due()) => None,
             };
             let mut batch: Vec<Input> = first.into_iter().collect();
             core.fill(&mut batch);
             // A ping is no fact, and an empty transaction a write for nothing.
             if !batch.is_empty() {
                 core = core.take(batch).await?;
-            } else if core.setup.db.settle_due().is_some_and(|due| due <= Instant::now()) {
-                core = core.settle().await?;
+            } else if core.setup.db.rest_due().is_some_and(|due| due <= Instant::now()) {
+                core = core.rest().await?;
             }
         }
         core.net.shutdown().await;
@@ -257,9 +257,9 @@ impl Core {
     }
 
     /// Nothing was written for a while.
-    async fn settle(self: Box<Self>) -> anyhow::Result<Box<Self>> {
-        let (core, settled) = self.aside(|core| core.setup.db.settle()).await?;
-        core.go_on(settled.map_err(StoreError::from)).await
+    async fn rest(self: Box<Self>) -> anyhow::Result<Box<Self>> {
+        let (core, done) = self.aside(|core| core.setup.db.rest()).await?;
+        core.go_on(done.map_err(StoreError::from)).await
     }
 
     /// What follows a commit.

@@ -28,6 +28,9 @@ pub(super) const LOG: TableDefinition<'static, u64, &'static [u8]> = TableDefini
 const QUIET: Duration = Duration::from_secs(30);
 /// Fewer changes than this are not worth a commit of their own: tens of kilobytes in memory.
 const FEW: usize = 256;
+/// How long after the last write it is noted which pages are free: a crash costs time at the next start only if it comes earlier.
+/// Whoever writes more often than this pays no commit for it.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// How much may be behind, changes that a later one replaced included. More is faster, and takes memory and, after a
 /// crash, time to open.
@@ -54,6 +57,18 @@ pub(super) struct Behind {
     size: Size,
     /// When something was last written, to any table.
     written: Option<Instant>,
+    /// Whether the last commit was a [`Chore`].
+    noted: bool,
+}
+
+/// What a pause is good for: each is a commit of its own, and changes nothing that a reader sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chore {
+    /// The commit writes down which pages are free. After a crash, redb otherwise reads the whole file to find that out; but what
+    /// it finds written counts only if no commit came later, and a commit that writes it syncs twice.
+    Note,
+    /// All that is behind goes into the tree. Notes, too.
+    BringUp,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -131,17 +146,25 @@ impl Behind {
     }
 
     /// What was staged is on the disk.
-    pub(super) fn committed(&mut self, staged: Staged) {
+    pub(super) fn committed(&mut self, staged: Staged, chore: Option<Chore>) {
+        let written = if chore.is_some() { self.written } else { Some(Instant::now()) };
         if staged.afresh {
             *self = Self::default();
         }
         self.add(staged.batch);
-        self.written = Some(Instant::now());
+        (self.written, self.noted) = (written, chore.is_some());
     }
 
-    /// When it is time to bring up what is behind, if nothing is written until then.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.written.filter(|_| self.size.rows >= FEW).map(|written| written + QUIET)
+    /// What is to be done next, and when, if nothing is written until then.
+    pub(super) fn chore(&self) -> Option<(Instant, Chore)> {
+        let written = self.written?;
+        if !self.noted {
+            Some((written + PAUSE, Chore::Note))
+        } else if self.size.rows >= FEW {
+            Some((written + QUIET, Chore::BringUp))
+        } else {
+            None
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

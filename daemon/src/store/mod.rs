@@ -7,7 +7,7 @@
 //! What a crash leaves is redb's promise (two commit slots with checksums, one `fsync`), held to by
 //! the tests over [`crash::CrashBackend`]. redb's two-phase commit stays off: it guards against who
 //! controls both the order in which pages reach the disk and the moment of the crash, and costs a
-//! second `fsync` for every change.
+//! second `fsync` for every change. Only the last commit before a pause has it ([`Db::rest`]).
 
 mod behind;
 pub mod crash;
@@ -25,7 +25,7 @@ use std::time::Instant;
 use kinlink_proto::store::{StoreError, Table};
 use redb::{Database, ReadableDatabase, StorageBackend};
 
-use behind::{Behind, Limit};
+use behind::{Behind, Chore, Limit};
 pub use open::OpenError;
 pub use snapshot::Snapshot;
 pub use txn::{CommitError, Txn};
@@ -109,14 +109,25 @@ impl Db {
         self.inner()?.snapshot()
     }
 
-    /// When [`Db::settle`] is worth its commit, if nothing is written until then.
+    /// When [`Db::rest`] is worth its commit, if nothing is written until then.
     #[must_use]
-    pub fn settle_due(&self) -> Option<Instant> {
-        behind::lock(&self.inner.as_ref()?.behind).ok()?.due()
+    pub fn rest_due(&self) -> Option<Instant> {
+        Some(behind::lock(&self.inner.as_ref()?.behind).ok()?.chore()?.0)
+    }
+
+    /// Does the next thing that a pause is good for, in a commit that changes nothing that a reader sees: first what makes the store
+    /// open fast after a crash, then what [`Db::settle`] does.
+    ///
+    /// # Errors
+    /// As [`Txn::commit`]; nothing is lost.
+    pub fn rest(&self) -> Result<(), CommitError> {
+        let inner = self.inner().map_err(CommitError::Undone)?;
+        let chore = behind::lock(&inner.behind).map_err(CommitError::Undone)?.chore();
+        chore.map_or(Ok(()), |(_, chore)| self.begin().map_err(CommitError::Undone)?.rest(chore))
     }
 
     /// Brings everything where it belongs, so that no memory is needed for it: a commit that changes nothing that a reader
-    /// sees. To be called when nothing else is to be done, and at the end.
+    /// sees. To be called at the end.
     ///
     /// # Errors
     /// As [`Txn::commit`]; nothing is lost.
@@ -125,7 +136,7 @@ impl Db {
         if behind::lock(&inner.behind).map_err(CommitError::Undone)?.is_empty() {
             return Ok(());
         }
-        self.begin().map_err(CommitError::Undone)?.settle()
+        self.begin().map_err(CommitError::Undone)?.rest(Chore::BringUp)
     }
 
     /// Closes the store and opens it again, as must be done after any failed read, write or commit: redb refuses

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use kinlink_proto::store::{Read, Row, Store, StoreError, Table};
 use redb::{Durability, TransactionError, WriteTransaction};
 
-use super::behind::{self, Behind, Limit};
+use super::behind::{self, Behind, Chore, Limit};
 use super::merged::Merged;
 use super::{Open, Snapshot, definition, error, slot};
 
@@ -83,19 +83,22 @@ impl Txn {
         if !self.is_dirty() {
             return self.abort().map_err(CommitError::Undone);
         }
-        self.write()
+        self.write(None)
     }
 
-    /// Commits, and leaves nothing behind.
-    pub(super) fn settle(mut self) -> Result<(), CommitError> {
-        self.limit = Limit::NONE;
-        self.write()
+    /// Commits although nothing was written.
+    pub(super) fn rest(mut self, chore: Chore) -> Result<(), CommitError> {
+        if chore == Chore::BringUp {
+            self.limit = Limit::NONE;
+        }
+        self.write(Some(chore))
     }
 
-    fn write(self) -> Result<(), CommitError> {
+    fn write(self, chore: Option<Chore>) -> Result<(), CommitError> {
         let Self { mut writer, base, changes, behind, limit } = self;
         // The snapshot would keep the pages that this commit frees, and have what is behind copied.
         drop(base);
+        writer.set_quick_repair(chore.is_some());
         writer.set_durability(Durability::Immediate).map_err(|e| CommitError::Undone(error(e)))?;
         for (table, changes) in Table::ALL.into_iter().zip(&changes).filter(|(table, _)| *table != behind::TABLE) {
             apply(&writer, table, changes).map_err(CommitError::Undone)?;
@@ -107,7 +110,7 @@ impl Txn {
             redb::CommitError::TransactionPoisoned => CommitError::Undone(error(e)),
             other => CommitError::Unknown(error(other)),
         })?;
-        behind.committed(staged);
+        behind.committed(staged, chore);
         Ok(())
     }
 
