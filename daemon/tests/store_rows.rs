@@ -5,6 +5,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+use kinlink_daemon::store::crash::{CrashBackend, Loss};
 use kinlink_daemon::store::{Db, OpenError};
 use kinlink_proto::store::{MemoryStore, Read, Store, Table, prefix_end};
 use rand_chacha::ChaCha20Rng;
@@ -268,10 +269,9 @@ fn with_schema(path: &std::path::Path, table: redb::TableDefinition<'_, &str, u6
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// What lies in redb's own tables, in a store that is closed: rows of the log, and of the entries' tree.
-fn lies(path: &std::path::Path) -> (u64, u64) {
+/// What lies in redb's own tables: rows of the log, and of the entries' tree.
+fn lies(store: &redb::Database) -> (u64, u64) {
     use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
-    let store = redb::Database::open(path).unwrap();
     let txn = store.begin_read().unwrap();
     let log = txn.open_table(redb::TableDefinition::<u64, &[u8]>::new("behind"));
     let log = log.map_or(0, |log| log.len().unwrap());
@@ -279,8 +279,37 @@ fn lies(path: &std::path::Path) -> (u64, u64) {
     (log, tree.map_or(0, |tree| tree.len().unwrap()))
 }
 
+/// What lies on a disk now, after a look whether a store opened from it has as many rows as were committed.
+fn lies_on(disk: &CrashBackend, rows: usize) -> (u64, u64) {
+    let db = Db::open_with(disk.after_crash(Loss::Nothing)).unwrap();
+    let found = db.snapshot().unwrap().range(Table::Entries, &[], &[0xff; 9], usize::MAX).unwrap();
+    assert_eq!(found.len(), rows);
+    lies(&redb::Database::builder().create_with_backend(disk.after_crash(Loss::Nothing)).unwrap())
+}
+
 #[test]
-fn entries_go_to_their_tree_when_many_are_behind_or_the_store_is_settled() {
+fn entries_go_to_their_tree_by_and_by_when_many_are_behind() {
+    let disk = CrashBackend::new();
+    let db = Db::open_with(disk.clone()).unwrap().behind_by(8);
+    let commit = |rows: std::ops::Range<u8>| {
+        let mut txn = db.begin().unwrap();
+        rows.clone().for_each(|row| txn.put(Table::Entries, &[row.reverse_bits()], b"row").unwrap());
+        txn.commit().unwrap();
+        lies_on(&disk, rows.end.into())
+    };
+    let small: Vec<_> = (0..15).map(|row| commit(row..row + 1)).collect();
+    let gathering = (1..=8).map(|rows| (rows, 0));
+    let moving = [(9, 3), (10, 6), (8, 8), (6, 8), (5, 8), (6, 8), (7, 8)];
+    assert_eq!(small, gathering.chain(moving).collect::<Vec<_>>());
+    assert_eq!(commit(15..17), (8, 12), "a larger one brings more");
+    assert_eq!(commit(17..30), (0, 30), "more than enough is behind");
+    assert_eq!(commit(30..32), (1, 30));
+    db.settle().unwrap();
+    assert_eq!(lies_on(&disk, 32), (0, 32));
+}
+
+#[test]
+fn what_was_behind_when_a_store_was_closed_is_behind_when_it_is_opened() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
     let commit = |rows: std::ops::Range<u8>| {
@@ -288,17 +317,14 @@ fn entries_go_to_their_tree_when_many_are_behind_or_the_store_is_settled() {
         let mut txn = db.begin().unwrap();
         rows.for_each(|row| txn.put(Table::Entries, &[row], b"row").unwrap());
         txn.commit().unwrap();
+        drop(db);
+        lies(&redb::Database::open(&path).unwrap())
     };
-    commit(0..3);
-    assert_eq!(lies(&path), (1, 0));
-    commit(3..5);
-    assert_eq!(lies(&path), (2, 0), "one row of the log is one commit");
-    commit(4..6);
-    assert_eq!(lies(&path), (0, 6), "too much was behind");
-    commit(6..7);
-    assert_eq!(lies(&path), (1, 6));
+    assert_eq!(commit(0..3), (1, 0));
+    assert_eq!(commit(3..5), (2, 0), "one row of the log is one commit");
+    assert_eq!(commit(4..6), (3, 4), "too much was behind");
     Db::open(&path).unwrap().settle().unwrap();
-    assert_eq!(lies(&path), (0, 7));
+    assert_eq!(lies(&redb::Database::open(&path).unwrap()), (0, 6));
 }
 
 #[test]

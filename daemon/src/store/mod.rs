@@ -11,8 +11,10 @@
 
 mod behind;
 pub mod crash;
+mod known;
 mod layer;
 mod merged;
+mod moving;
 mod open;
 mod snapshot;
 mod tables;
@@ -89,7 +91,7 @@ impl Db {
     /// bringing them where they belong. For tests: the default is some ten thousand.
     #[must_use]
     pub fn behind_by(self, rows: usize) -> Self {
-        Self { limit: Limit { rows, ..self.limit }, ..self }
+        Self { limit: Limit { rows, slice: 1 + rows / 4, ..self.limit }, ..self }
     }
 
     /// Begins to write. It sees what was committed before, and its own writes.
@@ -136,7 +138,7 @@ impl Db {
         if behind::lock(&inner.behind).map_err(CommitError::Undone)?.is_empty() {
             return Ok(());
         }
-        self.begin().map_err(CommitError::Undone)?.rest(Chore::BringUp)
+        self.begin().map_err(CommitError::Undone)?.rest(Chore::All)
     }
 
     /// Closes the store and opens it again, as must be done after any failed read, write or commit: redb refuses

@@ -87,10 +87,7 @@ impl Txn {
     }
 
     /// Commits although nothing was written.
-    pub(super) fn rest(mut self, chore: Chore) -> Result<(), CommitError> {
-        if chore == Chore::BringUp {
-            self.limit = Limit::NONE;
-        }
+    pub(super) fn rest(self, chore: Chore) -> Result<(), CommitError> {
         self.write(Some(chore))
     }
 
@@ -105,7 +102,7 @@ impl Txn {
         }
         // Nobody sees the new tables with the old rows beside them.
         let mut behind = behind::lock(&behind).map_err(CommitError::Undone)?;
-        let staged = behind.stage(&writer, &changes[slot(behind::TABLE)], limit).map_err(CommitError::Undone)?;
+        let staged = behind.stage(&writer, &changes[slot(behind::TABLE)], limit, chore).map_err(CommitError::Undone)?;
         writer.commit().map_err(|e| match e {
             redb::CommitError::TransactionPoisoned => CommitError::Undone(error(e)),
             other => CommitError::Unknown(error(other)),
