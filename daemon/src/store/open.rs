@@ -148,7 +148,7 @@ fn existing(path: &Path) -> Result<File, OpenError> {
     // After an fsync that failed, the kernel may hold pages as clean that never reached the disk.
     // Dropping them shows what is really there, and is slow. Only advice: a file system that ignores it (tmpfs)
     // has no disk to differ from.
-    if !was_closed(&file)?
+    if !is_as_synced(&file)?
         && let Err(e) = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)
     {
         tracing::debug!("the store's cached pages could not be dropped: {e}");
@@ -156,13 +156,17 @@ fn existing(path: &Path) -> Result<File, OpenError> {
     Ok(file)
 }
 
-/// Whether redb closed the file, as it does only if no fsync failed while it was open. Its header begins with nine bytes
-/// by which it is recognised, then one of flags, of which the second stands until it is closed.
-fn was_closed(file: &File) -> io::Result<bool> {
+/// Whether all that the header names is on the disk, whatever became of later syncs: redb closed the file, as it does only if no
+/// sync failed; or the last commit was of the kind that syncs before the header names it. The header itself
+/// redb writes anew, and syncs, when it opens the file. It begins with nine bytes by which it is recognised, then one of
+/// flags: the second stands until the file is closed, the third after a commit of that kind.
+fn is_as_synced(file: &File) -> io::Result<bool> {
+    const OPEN: u8 = 2;
+    const SYNCED_FIRST: u8 = 4;
     let mut header = [0; 10];
     match file.read_exact_at(&mut header, 0) {
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-        other => other.map(|()| header[9] & 2 == 0),
+        other => other.map(|()| header[9] & OPEN == 0 || header[9] & SYNCED_FIRST != 0),
     }
 }
 
@@ -210,19 +214,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_that_is_open_or_was_cut_short_is_told_from_one_that_was_closed() {
+    fn a_file_that_may_differ_from_the_disk_is_told_from_one_that_does_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store");
         let db = open(&Place::File(path.clone())).unwrap();
         let file = File::open(&path).unwrap();
-        assert!(!was_closed(&file).unwrap());
-        let txn = db.begin_write().unwrap();
-        txn.open_table(redb::TableDefinition::<u8, u8>::new("table")).unwrap().insert(1, 2).unwrap();
-        txn.commit().unwrap();
-        assert!(!was_closed(&file).unwrap());
+        let commit = |synced_first| {
+            let mut txn = db.begin_write().unwrap();
+            txn.set_quick_repair(synced_first);
+            txn.open_table(redb::TableDefinition::<u8, u8>::new("table")).unwrap().insert(1, 2).unwrap();
+            txn.commit().unwrap();
+            is_as_synced(&file).unwrap()
+        };
+        assert!(!commit(false) && commit(true) && !commit(false));
         drop(db);
-        assert!(was_closed(&file).unwrap());
+        assert!(is_as_synced(&file).unwrap());
         std::fs::write(&path, "short").unwrap();
-        assert!(!was_closed(&file).unwrap());
+        assert!(!is_as_synced(&file).unwrap());
     }
 }
