@@ -111,11 +111,16 @@ impl Engine {
         }
     }
 
-    /// The devices that the statements taken in put out.
+    /// The devices that the statements taken in put out: also those that were suspended, and are gone for good now.
     fn newly_out(&self, before: &BTreeMap<DeviceId, Status>) -> BTreeSet<DeviceId> {
-        let was_in = |id: &DeviceId| !before.get(id).is_some_and(|status| is_out(*status));
+        let gone = |status: Status| matches!(status, Status::Revoked | Status::Left);
+        let news = |id: &DeviceId, now: Status| match before.get(id) {
+            Some(Status::Suspended) => gone(now),
+            Some(status) => is_out(now) && !is_out(*status),
+            None => is_out(now),
+        };
         let devices = self.roster.evaluation().devices.values();
-        devices.filter(|device| is_out(device.status) && was_in(&device.id)).map(|device| device.id).collect()
+        devices.filter(|device| news(&device.id, device.status)).map(|device| device.id).collect()
     }
 
     /// Cuts who is out before anybody else hears of it.
@@ -135,9 +140,13 @@ impl Engine {
 
     fn roster_changed(&mut self, cx: &mut Cx<'_>, before: &BTreeMap<DeviceId, Status>) -> Result<(), Fail> {
         let now_out = self.newly_out(before);
-        if now_out.contains(&self.device()) && self.own_status() != Some(Status::Suspended) {
-            return self.put_out(cx);
+        if now_out.contains(&self.device()) {
+            if self.own_status() != Some(Status::Suspended) {
+                return self.put_out(cx);
+            }
+            self.suspended(cx.now.mono);
         }
+        self.readmitted(cx.now.mono, before);
         if !now_out.is_empty() {
             self.stop_transfers(&now_out);
             self.honour(cx)?;
@@ -208,7 +217,8 @@ impl Engine {
         }
         match self.own_status() {
             None | Some(Status::Linked) => Ok(()),
-            Some(_) => refuse(ErrorKind::Locked, "this device is suspended until another owner settles who was right"),
+            Some(Status::Suspended) => refuse(ErrorKind::Locked, self.why_suspended()),
+            Some(_) => refuse(ErrorKind::Locked, "this device waits for an owner to link it"),
         }
     }
 }

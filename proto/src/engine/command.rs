@@ -133,6 +133,15 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// Takes a device's rights until it is readmitted.
+    Suspend {
+        /// Which.
+        device: DeviceId,
+        /// Why, for everyone to read.
+        reason: String,
+    },
+    /// Gives a suspended device its rights back.
+    Readmit(DeviceId),
     /// Gives a device another role.
     SetRole {
         /// Which.

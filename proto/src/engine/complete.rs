@@ -101,7 +101,7 @@ impl Engine {
         let leaving = roster.draft(&self.config.identity, cx.now.wall, Action::Revoke(revoke), cx.entropy);
         roster.insert(&[leaving.bytes]).map_err(|_| Fail::Peer(CloseCode::Internal))?;
         let proof: Vec<Vec<u8>> =
-            roster.proof_of_revocation(device).into_iter().map(|statement| statement.bytes.clone()).collect();
+            roster.proof_of_removal(device).into_iter().map(|statement| statement.bytes.clone()).collect();
         for piece in pieces(&proof) {
             self.outputs.push_back(Output::Send { conn, frame: Sync::Revoked(piece).to_frame() });
         }

@@ -139,8 +139,8 @@ impl Engine {
             _ if self.conns.get(&id).is_some_and(|conn| introduced && conn.handed) => {}
             _ if self.local.out => self.say_why_out(id),
             Some(Status::Linked) => self.welcome(cx, id)?,
-            Some(status) if is_out(status) => self.hand_over_revocation(id, peer),
-            Some(Status::Unconfirmed) => self.hand_over_revocation(id, self.linker_of(peer)),
+            Some(status) if is_out(status) => self.hand_over_removal(id, peer),
+            Some(Status::Unconfirmed) => self.hand_over_removal(id, self.linker_of(peer)),
             _ => self.close(id, CloseCode::UnknownDevice, Duration::ZERO),
         }
         Ok(())
@@ -233,7 +233,7 @@ impl Engine {
         if conn.stranger.is_some() {
             return Ok(());
         }
-        if conn.handed && matches!(code, Some(CloseCode::Done | CloseCode::Revoked)) {
+        if conn.handed && matches!(code, Some(CloseCode::Done | CloseCode::Revoked | CloseCode::Suspended)) {
             self.told(conn.peer);
         } else if is_refused(&conn, code) {
             self.refused_as_unknown(conn.peer);

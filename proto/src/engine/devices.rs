@@ -187,7 +187,7 @@ impl Engine {
     }
 }
 
-fn check_reason(why: &str) -> Result<(), Fail> {
+pub(super) fn check_reason(why: &str) -> Result<(), Fail> {
     if why.len() > limits::REASON_BYTES {
         return refuse(ErrorKind::TooLarge, format!("a reason has at most {} bytes", limits::REASON_BYTES));
     }

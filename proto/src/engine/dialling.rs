@@ -30,13 +30,13 @@ impl Engine {
         let me = self.device();
         let wanted = self.roster.evaluation().devices.values().filter(|device| match device.status {
             Status::Linked => true,
-            Status::Revoked => self.is_sought(device.id),
+            Status::Revoked | Status::Suspended => self.is_sought(device.id),
             _ => false,
         });
         wanted.map(|device| device.id).filter(|id| *id != me).collect()
     }
 
-    /// Whether to look for a revoked device, which may know neither where this one is nor who it is. One that is gone for
+    /// Whether to look for a revoked or suspended device, which may know neither where this one is nor who it is. One that is gone for
     /// good is given up, until it is heard or the user says where it is, or for this run.
     fn is_sought(&self, device: DeviceId) -> bool {
         let given_up = self.peers.get(&device).is_some_and(|peer| peer.failures >= limits::SEEK_REVOKED);
@@ -45,8 +45,16 @@ impl Engine {
 
     /// Whether a device is out, and was not told so by this one.
     pub(super) fn is_untold(&self, device: DeviceId) -> bool {
-        let revoked = self.roster.evaluation().device(device).is_some_and(|device| device.status == Status::Revoked);
-        revoked && !self.local.out && !self.peers.get(&device).is_some_and(|peer| peer.told)
+        // One that is suspended itself has no say.
+        self.is_put_out(device)
+            && self.own_status() == Some(Status::Linked)
+            && !self.local.out
+            && !self.peers.get(&device).is_some_and(|peer| peer.told)
+    }
+
+    fn is_put_out(&self, device: DeviceId) -> bool {
+        let status = self.roster.evaluation().device(device).map(|device| device.status);
+        matches!(status, Some(Status::Revoked | Status::Suspended))
     }
 
     /// Looks once more for a revoked device that announced itself, though it was given up.
@@ -78,7 +86,7 @@ impl Engine {
     /// network of now.
     pub(super) fn start_over_dialling(&mut self, now: Mono) {
         for device in self.wanted_peers() {
-            let sought = self.roster.evaluation().device(device).is_some_and(|device| device.status == Status::Revoked);
+            let sought = self.is_put_out(device);
             let met = self.is_met(device);
             let peer = self.peers.entry(device).or_default();
             // One that is looked for to be told that it is out is given up after a while, however restless the network is.

@@ -3,6 +3,7 @@
 use super::command::{Caller, CallerKind, Command, CommandId, Reply};
 use super::error::ErrorKind;
 use super::io::Output;
+use super::out::reason;
 use super::view::RevokedBy;
 use super::{Cx, Engine, Fail, refuse};
 use crate::store::StoreError;
@@ -32,7 +33,7 @@ impl Engine {
 
     fn carry_out(&mut self, cx: &mut Cx<'_>, id: CommandId, caller: &Caller, command: Command) -> Result<Reply, Fail> {
         if self.local.out && about_a_session(&command) {
-            let RevokedBy { name, reason, .. } = self.revocation_of(self.device());
+            let RevokedBy { name, reason, .. } = self.removal_of(self.device());
             let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
             return refuse(
                 ErrorKind::Revoked,
@@ -60,6 +61,8 @@ impl Engine {
             Command::Dismiss(device) => self.dismiss(cx, device),
             Command::Revoke { devices, reason } => self.revoke(cx, &devices, &reason),
             Command::RevokeOthers { reason } => self.revoke_others(cx, &reason),
+            Command::Suspend { device, reason } => self.suspend(cx, device, reason::UNSAID, &reason, Vec::new()),
+            Command::Readmit(device) => self.readmit(cx, device),
             Command::SetRole { device, role } => self.set_role(cx, device, role),
             Command::Leave { reason } => self.leave(cx, &reason),
             Command::Erase => self.erase(),

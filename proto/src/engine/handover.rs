@@ -6,6 +6,7 @@ use super::io::{ConnId, Output};
 use super::{Cx, Engine};
 use crate::id::DeviceId;
 use crate::limits;
+use crate::roster::Status;
 use crate::roster::statement::{Action, Statement};
 use crate::store::StoreError;
 use crate::wire::frame::{CloseCode, Frame};
@@ -17,17 +18,19 @@ impl Engine {
         self.roster.evaluation().device(device).map_or(device, |device| device.linked_by)
     }
 
-    /// A revoked key gets its revocation and the statements that prove it, and nothing else; one that was linked by a
-    /// key that was being revoked gets that revocation.
-    pub(super) fn hand_over_revocation(&mut self, id: ConnId, device: DeviceId) {
+    /// A revoked or suspended key gets what says so and the statements that prove it, and nothing else; one that was linked
+    /// by a key that was being removed gets that removal.
+    pub(super) fn hand_over_removal(&mut self, id: ConnId, device: DeviceId) {
         self.send_proof(id, device);
-        self.close(id, CloseCode::Revoked, limits::REVOKED_WAIT);
+        let suspended = self.roster.evaluation().device(device).is_some_and(|out| out.status == Status::Suspended);
+        let code = if suspended { CloseCode::Suspended } else { CloseCode::Revoked };
+        self.close(id, code, limits::REVOKED_WAIT);
         self.told(device);
     }
 
     fn send_proof(&mut self, id: ConnId, device: DeviceId) {
         let proof: Vec<Vec<u8>> =
-            self.roster.proof_of_revocation(device).into_iter().map(|statement| statement.bytes.clone()).collect();
+            self.roster.proof_of_removal(device).into_iter().map(|statement| statement.bytes.clone()).collect();
         for piece in super::account::pieces(&proof) {
             self.outputs.push_back(Output::Send { conn: id, frame: Message::Revoked(piece).to_frame() });
         }
@@ -64,7 +67,7 @@ impl Engine {
         let conns: Vec<ConnId> =
             self.conns.iter().filter(|(_, conn)| conn.peer == device && !conn.closing).map(|(id, _)| *id).collect();
         for id in conns {
-            self.hand_over_revocation(id, device);
+            self.hand_over_removal(id, device);
         }
     }
 }

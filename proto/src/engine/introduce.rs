@@ -109,7 +109,7 @@ impl Engine {
     /// know that either, with what proves it. Returns whether it could.
     pub(super) fn introduce(&mut self, cx: &mut Cx<'_>, id: ConnId, peer: DeviceId, exporter: &Secret) -> bool {
         let out = self.roster.evaluation().device(peer).is_some_and(|peer| is_out(peer.status));
-        let proof = if out { self.roster.proof_of_revocation(peer) } else { self.roster.proof_of_link(self.device()) };
+        let proof = if out { self.roster.proof_of_removal(peer) } else { self.roster.proof_of_link(self.device()) };
         let named: BTreeSet<StatementId> = proof.iter().map(|statement| statement.id).collect();
         let statements = self.lacking_of(peer, &proof);
         let macs = self.macs_for(peer, exporter, |epoch| !out || named.contains(&StatementId(epoch.0)));

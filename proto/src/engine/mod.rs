@@ -44,6 +44,7 @@ mod restored;
 mod rivals;
 mod show;
 mod snapshot;
+mod suspended;
 mod tell;
 #[cfg(test)]
 mod tests;

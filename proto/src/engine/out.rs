@@ -11,7 +11,7 @@ impl Engine {
     /// This device was revoked, or left: its keys go in this very transaction, its apps hear who ended their
     /// sessions and why, and the store key is replaced so that no old page of the store can be read.
     pub(super) fn put_out(&mut self, cx: &mut Cx<'_>) -> Result<(), Fail> {
-        let by = self.revocation_of(self.device());
+        let by = self.removal_of(self.device());
         self.end_all_sessions(&by);
         self.local.out = true;
         self.local.erasing = true;
@@ -44,15 +44,15 @@ impl Engine {
         }
     }
 
-    /// Who revoked a device, why and when; made up of nothing if nobody did.
-    pub(super) fn revocation_of(&self, device: DeviceId) -> RevokedBy {
-        let found = self.roster.evaluation().device(device).and_then(|device| device.revocation.as_ref());
+    /// Who put a device out or suspended it, why and when; made up of nothing if nobody did.
+    pub(super) fn removal_of(&self, device: DeviceId) -> RevokedBy {
+        let found = self.roster.evaluation().device(device).and_then(|device| device.removal.as_ref());
         match found {
-            Some(revocation) => RevokedBy {
-                by: revocation.by,
-                name: self.name_of(revocation.by),
-                reason: reason_text(revocation.reason_code, &revocation.text),
-                at: revocation.at,
+            Some(removal) => RevokedBy {
+                by: removal.by,
+                name: self.name_of(removal.by),
+                reason: reason_text(removal.reason_code, &removal.text),
+                at: removal.at,
             },
             None => {
                 RevokedBy { by: device, name: self.name_of(device), reason: String::new(), at: crate::time::Wall(0) }
@@ -71,6 +71,8 @@ pub(super) mod reason {
     pub(in crate::engine) const LEFT: u8 = 4;
     /// One of all others that were revoked at once.
     pub(in crate::engine) const OTHERS: u8 = 5;
+    /// Two of it were running.
+    pub(in crate::engine) const CLONE: u8 = 6;
 }
 
 fn reason_text(code: u8, text: &str) -> String {
@@ -84,6 +86,7 @@ fn reason_text(code: u8, text: &str) -> String {
         reason::NEVER_COMPLETED => "never completed",
         reason::LEFT => "left",
         reason::OTHERS => "all others were revoked",
+        reason::CLONE => "two of it were running",
         _ => "",
     }
     .to_owned()

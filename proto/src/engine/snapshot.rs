@@ -41,7 +41,7 @@ impl Engine {
             pairing_open: self.show.as_ref().is_some_and(super::show::Show::is_open),
             update_needed: self.roster.evaluation().update_needed,
             arriving: self.arriving(),
-            revoked: self.local.out.then(|| self.revocation_of(me)),
+            revoked: self.local.out.then(|| self.removal_of(me)),
             warnings: self.warnings(),
         }
     }
@@ -59,7 +59,7 @@ impl Engine {
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.own_status() == Some(RosterStatus::Suspended) {
-            warnings.push("this device and another revoked each other; a third owner has to settle it".to_owned());
+            warnings.push(self.why_suspended());
         }
         if self.own_status() == Some(RosterStatus::Unconfirmed) {
             warnings.push(
@@ -129,7 +129,7 @@ impl Engine {
         let met = |conn: &super::conn::Conn| conn.peer == device.id && !conn.life.is_doubted();
         let conn = self.ready().find(|(_, conn)| met(conn)).map(|(_, conn)| conn);
         let applied_on = evaluation.linked().filter(|other| device.applied_by.contains(&other.id)).count();
-        let out = device.revocation.is_some();
+        let out = device.removal.is_some();
         DeviceView {
             id: device.id,
             name: self.name_of(device.id),
@@ -149,7 +149,7 @@ impl Engine {
                 .or_else(|| peer.and_then(|peer| peer.known.first()).map(|known| known.address.clone())),
             addresses: peer.map(|peer| peer.addresses(conn.map(|conn| &conn.address))).unwrap_or_default(),
             lease: device.lease,
-            revoked: out.then(|| self.revocation_of(device.id)),
+            revoked: out.then(|| self.removal_of(device.id)),
             applied: if out { (count(applied_on), count(evaluation.linked().count())) } else { (0, 0) },
         }
     }

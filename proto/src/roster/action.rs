@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::statement::{EpochAction, Genesis, Honoured, Link, Parent, Revoke};
+use super::statement::{EpochAction, Genesis, Honoured, Link, Parent, Revoke, Suspend};
 use super::{Custody, Role};
 use crate::id::{ChallengeId, DeviceId, Hash, StatementId};
 use crate::key::HPKE_PUBLIC;
-use crate::limits::{AUTHORS, REASON_BYTES};
+use crate::limits::{ADDRESSES, AUTHORS, REASON_BYTES};
 use crate::wire::address::Address;
 use crate::wire::codec::sorted;
 use crate::wire::{Decode, DecodeError, Encode, Reader, Writer};
@@ -104,10 +104,7 @@ impl Encode for Revoke {
 
 impl Decode for Revoke {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (device, reason_code, text) = (DeviceId::decode(r)?, r.u8()?, r.t8()?);
-        if text.len() > REASON_BYTES {
-            return Err(DecodeError::TooLarge { what: "reason", len: text.len(), max: REASON_BYTES });
-        }
+        let (device, reason_code, text) = (DeviceId::decode(r)?, r.u8()?, reason(r)?);
         let with_linked = match r.u8()? {
             0 => false,
             WITH_LINKED => true,
@@ -117,6 +114,31 @@ impl Decode for Revoke {
         sorted("honoured", &positions, |(generation, _)| *generation)?;
         let honoured = BTreeMap::from_iter(positions);
         Ok(Self { device, reason_code, text, with_linked, honoured })
+    }
+}
+
+/// Why, in words.
+fn reason(r: &mut Reader<'_>) -> Result<String, DecodeError> {
+    let text = r.t8()?;
+    if text.len() > REASON_BYTES {
+        return Err(DecodeError::TooLarge { what: "reason", len: text.len(), max: REASON_BYTES });
+    }
+    Ok(text)
+}
+
+impl Encode for Suspend {
+    fn encode(&self, w: &mut Writer) {
+        self.device.encode(w);
+        w.u8(self.reason_code);
+        w.t8(&self.text);
+        w.n8(&self.seen_at);
+    }
+}
+
+impl Decode for Suspend {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (device, reason_code, text) = (DeviceId::decode(r)?, r.u8()?, reason(r)?);
+        Ok(Self { device, reason_code, text, seen_at: r.n8("addresses", ADDRESSES)? })
     }
 }
 

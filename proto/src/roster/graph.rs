@@ -199,24 +199,25 @@ impl Roster {
         self.graph.find(head.id).filter(|index| self.graph.at(*index).reference() == *head)
     }
 
-    /// Whether a statement is void and its author out: nothing that is said later builds upon it. Void links, revocations
-    /// and epochs go on being handed out: the first are to be shown to an owner, which of several revocations that attack
+    /// Whether a statement is void and its author out: nothing that is said later builds upon it. Void links, removals
+    /// and epochs go on being handed out: the first are to be shown to an owner, which of several removals that attack
     /// one another counts can hang on one that lost, and somebody may have written under an epoch before hearing of it.
     fn dead(&self, statement: &Statement) -> bool {
         let out = |device: &Device| matches!(device.status, Status::Revoked | Status::Left);
-        !matches!(statement.action, Action::Link(_) | Action::Revoke(_) | Action::Epoch(_))
+        statement.removes().is_none()
+            && !matches!(statement.action, Action::Link(_) | Action::Epoch(_))
             && self.evaluation.void.contains_key(&statement.id)
             && self.evaluation.device(statement.author).is_some_and(out)
     }
 
-    /// The statements that prove that `device` was revoked (or is suspended), with all that they build upon, parents first.
+    /// The statements that prove that `device` was revoked or suspended, with all that they build upon, parents first.
     #[must_use]
-    pub fn proof_of_revocation(&self, device: DeviceId) -> Vec<&Statement> {
+    pub fn proof_of_removal(&self, device: DeviceId) -> Vec<&Statement> {
         let stands = |statement: &Statement| !self.evaluation.void.contains_key(&statement.id);
-        let revocations: Vec<usize> = (0..self.graph.len())
-            .filter(|index| self.graph.at(*index).revokes() == Some(device) && stands(self.graph.at(*index)))
+        let removals: Vec<usize> = (0..self.graph.len())
+            .filter(|index| self.graph.at(*index).removes() == Some(device) && stands(self.graph.at(*index)))
             .collect();
-        let proves = |index| revocations.iter().any(|r| *r == index || self.graph.before(index, *r));
+        let proves = |index| removals.iter().any(|r| *r == index || self.graph.before(index, *r));
         (0..self.graph.len()).filter(|index| proves(*index)).map(|index| self.graph.at(index)).collect()
     }
 

@@ -18,7 +18,7 @@ mod tests;
 use std::fmt;
 use std::str::FromStr;
 
-pub use evaluate::{Device, EpochInfo, Evaluation, Revocation, Status, VoidReason};
+pub use evaluate::{Device, EpochInfo, Evaluation, Removal, Status, VoidReason};
 pub use graph::{Roster, RosterError};
 
 use crate::wire::{Decode, DecodeError, Encode, Reader, Writer};

@@ -17,6 +17,8 @@ mod kind {
     pub(super) const GENESIS: u16 = 0x8001;
     pub(super) const LINK: u16 = 0x8002;
     pub(super) const REVOKE: u16 = 0x8003;
+    pub(super) const SUSPEND: u16 = 0x8004;
+    pub(super) const READMIT: u16 = 0x8005;
     pub(super) const ROLE: u16 = 0x8006;
     pub(super) const EPOCH: u16 = 0x800c;
     pub(super) const APPLIED: u16 = 0x000d;
@@ -72,6 +74,13 @@ pub enum Action {
     Link(Box<Link>),
     /// Revokes a device, or leaves if it is the author's own.
     Revoke(Revoke),
+    /// Takes a device's rights until it is readmitted.
+    Suspend(Suspend),
+    /// Lifts the suspensions of a device that the author had seen.
+    Readmit {
+        /// Which.
+        device: DeviceId,
+    },
     /// Changes a role.
     Role {
         /// Whose.
@@ -152,6 +161,19 @@ pub struct Revoke {
     pub with_linked: bool,
     /// How far its journals count, by generation; generations not named do not.
     pub honoured: BTreeMap<u32, Honoured>,
+}
+
+/// Suspends a device: it has no rights, and nothing of it is deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspend {
+    /// Which; never the author's own.
+    pub device: DeviceId,
+    /// Why: as [`Revoke::reason_code`], and 6 clone.
+    pub reason_code: u8,
+    /// Why, in words: at most [`crate::limits::REASON_BYTES`].
+    pub text: String,
+    /// Where it was seen: of a clone, where each of the two was.
+    pub seen_at: Vec<Address>,
 }
 
 /// A position in a journal up to which a revoked device is believed.
@@ -298,6 +320,16 @@ impl Statement {
         }
     }
 
+    /// The device whose rights it takes: by a revocation or a suspension.
+    #[must_use]
+    pub fn removes(&self) -> Option<DeviceId> {
+        match &self.action {
+            Action::Revoke(revoke) => Some(revoke.device),
+            Action::Suspend(suspend) => Some(suspend.device),
+            _ => None,
+        }
+    }
+
     /// Whether its author leaves with it.
     #[must_use]
     pub fn leaves(&self) -> bool {
@@ -367,6 +399,8 @@ impl Action {
             Self::Genesis(_) => kind::GENESIS,
             Self::Link(_) => kind::LINK,
             Self::Revoke(_) => kind::REVOKE,
+            Self::Suspend(_) => kind::SUSPEND,
+            Self::Readmit { .. } => kind::READMIT,
             Self::Role { .. } => kind::ROLE,
             Self::Epoch(_) => kind::EPOCH,
             Self::Applied { .. } => kind::APPLIED,
@@ -387,6 +421,8 @@ impl Action {
             Self::Genesis(genesis) => genesis.encode(&mut w),
             Self::Link(link) => link.encode(&mut w),
             Self::Revoke(revoke) => revoke.encode(&mut w),
+            Self::Suspend(suspend) => suspend.encode(&mut w),
+            Self::Readmit { device } => device.encode(&mut w),
             Self::Role { device, role } => {
                 device.encode(&mut w);
                 role.encode(&mut w);
@@ -406,6 +442,8 @@ impl Action {
             kind::GENESIS => Self::Genesis(Genesis::decode(&mut r)?),
             kind::LINK => Self::Link(Box::new(Link::decode(&mut r)?)),
             kind::REVOKE => Self::Revoke(Revoke::decode(&mut r)?),
+            kind::SUSPEND => Self::Suspend(Suspend::decode(&mut r)?),
+            kind::READMIT => Self::Readmit { device: DeviceId::decode(&mut r)? },
             kind::ROLE => Self::Role { device: DeviceId::decode(&mut r)?, role: Role::decode(&mut r)? },
             kind::EPOCH => Self::Epoch(EpochAction::decode(&mut r)?),
             kind::APPLIED => {

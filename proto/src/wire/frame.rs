@@ -119,6 +119,8 @@ close_codes! {
     UpdateNeeded = 7, "update needed";
     /// A fault here; the peer did nothing wrong.
     Internal = 8, "internal error";
+    /// The peer's key is suspended; the proof was sent.
+    Suspended = 9, "suspended";
     /// No challenge is open.
     PairingClosed = 16, "pairing is closed";
     /// The challenge is over its time.

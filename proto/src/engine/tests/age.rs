@@ -42,7 +42,7 @@ fn a_device_that_never_shows_up_is_revoked_after_a_day() {
     assert_eq!(lab.status(0, 3), Some(Status::Linked));
     lab.hours(2);
     assert_eq!(lab.status(1, 3), Some(Status::Revoked), "everybody hears of it");
-    let revocation = lab.engine(1).revocation_of(lab.id(3));
+    let revocation = lab.engine(1).removal_of(lab.id(3));
     assert_eq!(revocation.reason, "never completed");
 }
 

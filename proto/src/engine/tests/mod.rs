@@ -13,6 +13,7 @@ mod meetings;
 mod restored;
 mod revoked;
 mod showers;
+mod suspended;
 mod work;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -235,7 +236,7 @@ impl Lab {
 
     fn note_leak(&mut self, at: usize, conn: ConnId, what: &'static str) {
         let Some((to, _)) = self.wires.get(&(at, conn)).copied() else { return };
-        if matches!(self.status(at, to), Some(Status::Revoked | Status::Left)) {
+        if matches!(self.status(at, to), Some(Status::Revoked | Status::Left | Status::Suspended)) {
             self.leaked.push((at, to, what));
         }
     }

@@ -1,8 +1,8 @@
-//! Rule E5: revocations that hold one another in cycles.
+//! Rule E5: removals, which are revocations and suspensions, that hold one another in cycles.
 //!
 //! An open statement depends on other open ones. Those groups that depend on nothing outside of them (the source components) are
 //! settled at once; what depends on them can then be decided by the rules. A group is judged by what would stand if
-//! all its revocations did: what each says about the others, and not merely who says it, must survive that.
+//! all its removals did: what each says about the others, and not merely who says it, must survive that.
 
 use super::super::components::components;
 use super::rules::{Answer, Rules, Verdict};
@@ -10,19 +10,19 @@ use super::rules::{Answer, Rules, Verdict};
 /// Settles every source component of the open statements.
 pub(super) fn settle(rules: &mut Rules<'_>, open: &[usize]) {
     let groups = sources(rules, open);
-    let revokes = |rules: &Rules<'_>, at: &usize| rules.graph().at(*at).revokes().is_some();
+    let removes = |rules: &Rules<'_>, at: &usize| rules.graph().at(*at).removes().is_some();
     let mut supposed = rules.clone();
-    for at in groups.iter().flatten().filter(|at| revokes(rules, at)) {
+    for at in groups.iter().flatten().filter(|at| removes(rules, at)) {
         supposed.rule(*at, Verdict::Contested);
     }
     supposed.decide_all(open.iter().copied().filter(|at| supposed.verdict(*at) == Verdict::Open).collect());
     for group in groups {
-        let revocations: Vec<usize> = group.iter().copied().filter(|at| revokes(rules, at)).collect();
-        if revocations.is_empty() {
+        let removals: Vec<usize> = group.iter().copied().filter(|at| removes(rules, at)).collect();
+        if removals.is_empty() {
             // Two cheats, each of whose double statements rests on the other's: none counts (E6).
             group.into_iter().for_each(|at| rules.rule(at, Verdict::Void));
         } else {
-            settle_group(rules, &supposed, &revocations);
+            settle_group(rules, &supposed, &removals);
         }
     }
 }
@@ -44,24 +44,24 @@ fn closed(edges: &[Vec<usize>]) -> Vec<Vec<usize>> {
     found
 }
 
-/// Settles at least one of the revocations of a group; `supposed` is what would follow if all of them stood.
-fn settle_group(rules: &mut Rules<'_>, supposed: &Rules<'_>, revocations: &[usize]) {
+/// Settles at least one of the removals of a group; `supposed` is what would follow if all of them stood.
+fn settle_group(rules: &mut Rules<'_>, supposed: &Rules<'_>, removals: &[usize]) {
     // Who was linked only by one that is being revoked here cannot revoke in turn.
     let (firm, hollow): (Vec<usize>, Vec<usize>) =
-        revocations.iter().partition(|at| supposed.entitled(**at) == Answer::Yes);
+        removals.iter().partition(|at| supposed.entitled(**at) == Answer::Yes);
     if !firm.is_empty() && !hollow.is_empty() {
         return hollow.into_iter().for_each(|at| rules.rule(at, Verdict::Void));
     }
-    let beaten: Vec<usize> = revocations.iter().copied().filter(|at| beaten(rules, supposed, *at)).collect();
+    let beaten: Vec<usize> = removals.iter().copied().filter(|at| beaten(rules, supposed, *at)).collect();
     if !beaten.is_empty() {
         return beaten.into_iter().for_each(|at| rules.rule(at, Verdict::Void));
     }
-    let attackers: Vec<Vec<usize>> = revocations
+    let attackers: Vec<Vec<usize>> = removals
         .iter()
-        .map(|at| (0..revocations.len()).filter(|by| attacks(supposed, revocations[*by], *at)).collect())
+        .map(|at| (0..removals.len()).filter(|by| attacks(supposed, removals[*by], *at)).collect())
         .collect();
     for cycle in closed(&attackers) {
-        let cycle: Vec<usize> = cycle.into_iter().map(|local| revocations[local]).collect();
+        let cycle: Vec<usize> = cycle.into_iter().map(|local| removals[local]).collect();
         settle_cycle(rules, &cycle);
     }
 }
@@ -72,7 +72,7 @@ fn attacks(supposed: &Rules<'_>, by: usize, at: usize) -> bool {
 
 /// Whether one that is decided already voids `at`.
 fn beaten(rules: &Rules<'_>, supposed: &Rules<'_>, at: usize) -> bool {
-    let by = rules.index().revocations(rules.graph().at(at).author);
+    let by = rules.index().removals(rules.graph().at(at).author);
     by.iter().any(|by| stands(rules, *by) && attacks(supposed, *by, at))
 }
 
@@ -80,7 +80,7 @@ fn stands(rules: &Rules<'_>, at: usize) -> bool {
     matches!(rules.verdict(at), Verdict::Effective | Verdict::Contested)
 }
 
-/// A revocation that nothing attacks is effective; those in a cycle are contested, unless a third device that had seen one of
+/// A removal that nothing attacks is effective; those in a cycle are contested, unless a third device that had seen one of
 /// them revoked its author: that one is void. Countersignatures would come first, but no PIN or recovery key can be set yet.
 fn settle_cycle(rules: &mut Rules<'_>, cycle: &[usize]) {
     if let [alone] = cycle {

@@ -26,7 +26,7 @@ pub struct Evaluation {
     pub devices: BTreeMap<DeviceId, Device>,
     /// The statements that count.
     pub effective: BTreeSet<StatementId>,
-    /// Revocations that hold one another in a cycle: their targets are suspended.
+    /// Removals that hold one another in a cycle: their targets are suspended.
     pub contested: BTreeSet<StatementId>,
     /// The statements that do not count, and why.
     pub void: BTreeMap<StatementId, VoidReason>,
@@ -67,8 +67,8 @@ pub struct Device {
     pub lease: u32,
     /// The device that it replaces.
     pub replaces: Option<DeviceId>,
-    /// The first of the revocations that put it out: by others if there is one, else its leaving, else a contested one.
-    pub revocation: Option<Revocation>,
+    /// The first of what put it out: a revocation by others if there is one, else its leaving, else what suspends it.
+    pub removal: Option<Removal>,
     /// All effective revocations of it.
     pub revocations: BTreeSet<StatementId>,
     /// How far its journals count if it is revoked or left, by generation; those not named do not.
@@ -86,24 +86,26 @@ pub enum Status {
     Revoked,
     /// Out, by itself.
     Left,
-    /// Without rights, until it is settled which of two revocations counts.
+    /// Without rights, until an owner readmits or revokes it, or settles which of two revocations counts.
     Suspended,
     /// Linked by a device that was being revoked: no access until an owner links it again.
     Unconfirmed,
 }
 
-/// A revocation, to show.
+/// A revocation or suspension, to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Revocation {
+pub struct Removal {
     /// The statement.
     pub id: StatementId,
-    /// Who revoked.
+    /// Who said it.
     pub by: DeviceId,
-    /// Why: see [`super::statement::Revoke::reason_code`].
+    /// Why: see [`super::statement::Suspend::reason_code`].
     pub reason_code: u8,
-    /// Why, in the revoker's words; not cleaned for display.
+    /// Why, in its author's words; not cleaned for display.
     pub text: String,
-    /// When, by the revoker's clock.
+    /// Where the device was seen, of a suspension.
+    pub seen_at: Vec<Address>,
+    /// When, by its author's clock.
     pub at: Wall,
 }
 
@@ -112,10 +114,10 @@ pub struct Revocation {
 pub enum VoidReason {
     /// E1: it was not the author's to say.
     NotEntitled,
-    /// E2: its author was being revoked.
-    RevokedMeanwhile,
-    /// E3: its author had seen its own revocation.
-    AfterRevocation,
+    /// E2: its author was being revoked or suspended.
+    RemovedMeanwhile,
+    /// E3: its author had seen its own revocation or suspension.
+    AfterRemoval,
     /// E5: it lost to what it held in a cycle.
     Outranked,
     /// E6: its author said two things under one number.
@@ -130,8 +132,8 @@ impl VoidReason {
     pub fn rule(self) -> &'static str {
         match self {
             Self::NotEntitled => "E1",
-            Self::RevokedMeanwhile => "E2",
-            Self::AfterRevocation => "E3",
+            Self::RemovedMeanwhile => "E2",
+            Self::AfterRemoval => "E3",
             Self::Outranked => "E5",
             Self::Equivocation => "E6",
             Self::Relink => "E7",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::Role;
 use super::super::statement::{Action, CIPHER, Honoured, Link, Statement};
 use super::rules::{Answer, Rules, Verdict, understood};
-use super::{Custody, Device, EpochInfo, Evaluation, Revocation, Status, VoidReason, entitled};
+use super::{Custody, Device, EpochInfo, Evaluation, Removal, Status, VoidReason, entitled};
 use crate::id::{DeviceId, StatementId};
 use crate::wire::address::Address;
 
@@ -37,9 +37,9 @@ pub(super) fn read(rules: &Rules<'_>) -> Evaluation {
 fn reason(rules: &Rules<'_>, at: usize) -> VoidReason {
     let yes = |answer| answer == Answer::Yes;
     match () {
-        () if yes(rules.revoked_before(rules.graph().at(at).author, at)) => VoidReason::AfterRevocation,
+        () if yes(rules.removed_before(rules.graph().at(at).author, at)) => VoidReason::AfterRemoval,
         () if !yes(rules.entitled(at)) => VoidReason::NotEntitled,
-        () if yes(rules.revoked_meanwhile(at)) => VoidReason::RevokedMeanwhile,
+        () if yes(rules.removed_meanwhile(at)) => VoidReason::RemovedMeanwhile,
         () if yes(rules.equivocated(at)) => VoidReason::Equivocation,
         () if yes(rules.relinks(at)) => VoidReason::Relink,
         () => VoidReason::Outranked,
@@ -48,20 +48,20 @@ fn reason(rules: &Rules<'_>, at: usize) -> VoidReason {
 
 /// A device that was linked: by a statement that counts, or by one of a device that was being revoked.
 fn device(rules: &Rules<'_>, evaluation: &Evaluation, id: DeviceId) -> Option<Device> {
-    let revocations = Revocations::of(rules, id);
+    let removals = Removals::of(rules, id);
     let (link, standing) = link_of(rules, evaluation, id)?;
     let status = match standing {
-        _ if !revocations.by_others.is_empty() => Status::Revoked,
-        _ if !revocations.own.is_empty() => Status::Left,
-        Status::Linked if !revocations.contested.is_empty() => Status::Suspended,
+        _ if !removals.by_others.is_empty() => Status::Revoked,
+        _ if !removals.own.is_empty() => Status::Left,
+        Status::Linked if !removals.suspending.is_empty() => Status::Suspended,
         standing => standing,
     };
     let mut device = describe(link, id, status)?;
     device.role = rules.role(id).unwrap_or(device.role);
-    device.revocation = revocations.first(rules).map(|at| describe_revocation(rules.graph().at(at)));
-    device.revocations = revocations.effective().map(|at| rules.graph().at(at).id).collect();
-    device.honoured = honoured(revocations.effective().map(|at| rules.graph().at(at)));
-    device.applied_by = revocations.effective().flat_map(|at| applied_by(rules, at)).collect();
+    device.removal = removals.first(rules).map(|at| describe_removal(rules.graph().at(at)));
+    device.revocations = removals.revocations().map(|at| rules.graph().at(at).id).collect();
+    device.honoured = honoured(removals.revocations().map(|at| rules.graph().at(at)));
+    device.applied_by = removals.revocations().flat_map(|at| applied_by(rules, at)).collect();
     Some(device)
 }
 
@@ -71,7 +71,7 @@ fn link_of<'g>(rules: &Rules<'g>, evaluation: &Evaluation, id: DeviceId) -> Opti
     if let Some(at) = links().find(|at| rules.verdict(*at) == Verdict::Effective) {
         return Some((rules.graph().at(at), Status::Linked));
     }
-    let unconfirmed = |link: &&Statement| evaluation.void.get(&link.id) == Some(&VoidReason::RevokedMeanwhile);
+    let unconfirmed = |link: &&Statement| evaluation.void.get(&link.id) == Some(&VoidReason::RemovedMeanwhile);
     let statements = links().map(|at| rules.graph().at(at));
     statements.filter(unconfirmed).min_by_key(|link| link.id).map(|link| (link, Status::Unconfirmed))
 }
@@ -114,37 +114,39 @@ fn describe(statement: &Statement, id: DeviceId, status: Status) -> Option<Devic
         origin: Some(link.origin.clone()).filter(|origin| *origin != Address::none()),
         lease: link.lease,
         replaces: Some(link.replaces).filter(|replaces| *replaces != DeviceId::NONE),
-        revocation: None,
+        removal: None,
         revocations: BTreeSet::new(),
         honoured: BTreeMap::new(),
         applied_by: BTreeSet::new(),
     })
 }
 
-/// The revocations of a device that are not void.
-struct Revocations {
+/// The removals of a device that hold.
+struct Removals {
     by_others: Vec<usize>,
     own: Vec<usize>,
-    contested: Vec<usize>,
+    /// Suspensions, and contested revocations.
+    suspending: Vec<usize>,
 }
 
-impl Revocations {
+impl Removals {
     fn of(rules: &Rules<'_>, id: DeviceId) -> Self {
-        let with = |verdict| {
-            let all = rules.index().revocations(id).iter().copied();
-            all.filter(move |at| rules.verdict(*at) == verdict)
-        };
-        let (own, by_others) = with(Verdict::Effective).partition(|at| rules.graph().at(*at).leaves());
-        Self { by_others, own, contested: with(Verdict::Contested).collect() }
+        let all = rules.index().removals(id).iter().copied();
+        let holding = all.filter(|at| rules.holds(*at, None) == Answer::Yes);
+        let revokes =
+            |at: &usize| rules.graph().at(*at).revokes().is_some() && rules.verdict(*at) == Verdict::Effective;
+        let (revocations, suspending): (Vec<usize>, Vec<usize>) = holding.partition(revokes);
+        let (own, by_others) = revocations.into_iter().partition(|at| rules.graph().at(*at).leaves());
+        Self { by_others, own, suspending }
     }
 
-    fn effective(&self) -> impl Iterator<Item = usize> {
+    fn revocations(&self) -> impl Iterator<Item = usize> {
         self.by_others.iter().chain(&self.own).copied()
     }
 
     /// The one to show: that with the shortest past of the first kind that there is.
     fn first(&self, rules: &Rules<'_>) -> Option<usize> {
-        let kinds = [&self.by_others, &self.own, &self.contested];
+        let kinds = [&self.by_others, &self.own, &self.suspending];
         let shortest = |kind: &Vec<usize>| {
             kind.iter().copied().min_by_key(|at| (rules.graph().depth(*at), rules.graph().at(*at).id))
         };
@@ -152,12 +154,13 @@ impl Revocations {
     }
 }
 
-fn describe_revocation(statement: &Statement) -> Revocation {
-    let (reason_code, text) = match &statement.action {
-        Action::Revoke(revoke) => (revoke.reason_code, revoke.text.clone()),
-        _ => (0, String::new()),
+fn describe_removal(statement: &Statement) -> Removal {
+    let (reason_code, text, seen_at) = match &statement.action {
+        Action::Revoke(revoke) => (revoke.reason_code, revoke.text.clone(), Vec::new()),
+        Action::Suspend(suspend) => (suspend.reason_code, suspend.text.clone(), suspend.seen_at.clone()),
+        _ => (0, String::new(), Vec::new()),
     };
-    Revocation { id: statement.id, by: statement.author, reason_code, text, at: statement.time }
+    Removal { id: statement.id, by: statement.author, reason_code, text, seen_at, at: statement.time }
 }
 
 /// The highest position of each generation.
@@ -200,7 +203,9 @@ fn epoch(rules: &Rules<'_>, evaluation: &Evaluation, out: &[DeviceId], at: usize
     let may_read = |id: &DeviceId| {
         evaluation.device(*id).is_some_and(|device| device.status == Status::Linked && entitled(device))
     };
-    let knows = |id: &DeviceId| rules.revoked_before(*id, at) == Answer::Yes;
+    // One that was lifted does not count: with the readmission the device was given this epoch.
+    let holds = |removal: &usize| rules.holds(*removal, None) == Answer::Yes && rules.graph().before(*removal, at);
+    let knows = |id: &DeviceId| rules.index().removals(*id).iter().any(holds);
     Some(EpochInfo {
         id: StatementId::into(statement.id),
         commitment: action.commitment,

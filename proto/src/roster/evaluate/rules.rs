@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::super::Role;
 use super::super::graph::Graph;
-use super::super::statement::{Action, Statement};
+use super::super::statement::{Action, Statement, Suspend};
 use crate::id::DeviceId;
 
 /// What a statement came to.
@@ -59,6 +59,9 @@ pub(super) struct Index {
     /// Links of a device; the genesis is one of its author.
     pub(super) links: BTreeMap<DeviceId, Vec<usize>>,
     pub(super) revocations: BTreeMap<DeviceId, Vec<usize>>,
+    /// Revocations and suspensions of a device.
+    removals: BTreeMap<DeviceId, Vec<usize>>,
+    readmissions: BTreeMap<DeviceId, Vec<usize>>,
     /// Links of a device and changes of its role.
     roles: BTreeMap<DeviceId, Vec<usize>>,
     /// Which statements say that a revocation was applied.
@@ -82,15 +85,21 @@ impl Index {
     }
 
     fn add(&mut self, graph: &Graph, at: usize, statement: &Statement) {
+        if let Some(device) = statement.removes() {
+            self.removals.entry(device).or_default().push(at);
+        }
         match &statement.action {
             Action::Genesis(_) => self.add_link(statement.author, at),
             Action::Link(link) => self.add_link(link.device, at),
             Action::Revoke(revoke) => self.revocations.entry(revoke.device).or_default().push(at),
+            Action::Suspend(_) => {}
+            Action::Readmit { device } => self.readmissions.entry(*device).or_default().push(at),
             Action::Role { device, .. } => self.roles.entry(*device).or_default().push(at),
             Action::Epoch(_) => self.epochs.push(at),
             Action::Applied { revocations } => revocations
                 .iter()
                 .filter_map(|id| graph.find(*id))
+                .filter(|named| graph.at(*named).revokes().is_some())
                 .for_each(|revocation| self.applied.entry(revocation).or_default().push(at)),
             Action::Unknown { .. } => {}
         }
@@ -103,6 +112,14 @@ impl Index {
 
     pub(super) fn revocations(&self, device: DeviceId) -> &[usize] {
         self.revocations.get(&device).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn removals(&self, device: DeviceId) -> &[usize] {
+        self.removals.get(&device).map_or(&[], Vec::as_slice)
+    }
+
+    fn readmissions(&self, device: DeviceId) -> &[usize] {
+        self.readmissions.get(&device).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn applied(&self, revocation: usize) -> &[usize] {
@@ -121,7 +138,7 @@ impl Index {
 /// Whether a statement means what its action says. With an extension that must be understood and is not, only a removal does: to
 /// leave out a grant is safe, to leave out a removal is not.
 pub(super) fn understood(statement: &Statement) -> bool {
-    statement.critical.is_none() || matches!(statement.action, Action::Genesis(_) | Action::Revoke(_))
+    statement.critical.is_none() || statement.removes().is_some() || matches!(statement.action, Action::Genesis(_))
 }
 
 impl<'g> Rules<'g> {
@@ -163,7 +180,7 @@ impl<'g> Rules<'g> {
     fn decide(&self, at: usize) -> Verdict {
         self.touched.borrow_mut().clear();
         let (not_entitled, relinks) = (|| self.entitled(at).not(), || self.relinks(at));
-        let (revoked, equivocated) = (|| self.revoked_meanwhile(at), || self.equivocated(at));
+        let (revoked, equivocated) = (|| self.removed_meanwhile(at), || self.equivocated(at));
         let tests: [&dyn Fn() -> Answer; 4] = [&not_entitled, &revoked, &equivocated, &relinks];
         match self.any(tests.into_iter().map(|test| test())) {
             Answer::Yes => Verdict::Void,
@@ -188,10 +205,14 @@ impl<'g> Rules<'g> {
         let needed = match &statement.action {
             Action::Genesis(_) => return Answer::Yes,
             Action::Revoke(revoke) if revoke.device == statement.author => Role::Guest,
+            Action::Suspend(Suspend { device, .. }) | Action::Readmit { device } if *device == statement.author => {
+                return Answer::No;
+            }
             _ if !understood(statement) => Role::Guest,
             Action::Applied { .. } | Action::Unknown { .. } => Role::Guest,
             Action::Epoch(_) => Role::Member,
             Action::Link(_) | Action::Revoke(_) | Action::Role { .. } => Role::Owner,
+            Action::Suspend(_) | Action::Readmit { .. } => Role::Owner,
         };
         let linked = || self.linked_at(statement.author, at);
         let role = || self.has_role_at(statement.author, at, needed);
@@ -201,12 +222,39 @@ impl<'g> Rules<'g> {
 
     fn linked_at(&self, device: DeviceId, at: usize) -> Answer {
         let links = || self.any(self.earlier(self.index.links(device), at).map(|link| self.stands(link)));
-        let tests: [&dyn Fn() -> Answer; 2] = [&links, &|| self.revoked_before(device, at).not()];
+        let tests: [&dyn Fn() -> Answer; 2] = [&links, &|| self.removed_before(device, at).not()];
         self.all(tests.into_iter().map(|test| test()))
     }
 
+    /// Whether a removal of `device` that holds there stands in the past of `at`: a revocation, or a suspension that nobody
+    /// had lifted.
+    pub(super) fn removed_before(&self, device: DeviceId, at: usize) -> Answer {
+        self.any(self.earlier(self.index.removals(device), at).map(|removal| self.holds(removal, Some(at))))
+    }
+
+    /// Whether a removal takes its target's rights, as seen from the statement `at`, or from the end: suspensions and contested
+    /// revocations do until a readmission that had seen them.
+    pub(super) fn holds(&self, removal: usize, at: Option<usize>) -> Answer {
+        let revoked = || match self.graph.at(removal).revokes() {
+            Some(_) => self.stands(removal),
+            None => Answer::No,
+        };
+        let suspended = || {
+            let tests: [&dyn Fn() -> Answer; 2] = [&|| self.removes(removal), &|| self.lifted(removal, at).not()];
+            self.all(tests.into_iter().map(|test| test()))
+        };
+        let tests: [&dyn Fn() -> Answer; 2] = [&revoked, &suspended];
+        self.any(tests.into_iter().map(|test| test()))
+    }
+
+    fn lifted(&self, removal: usize, at: Option<usize>) -> Answer {
+        let Some(device) = self.graph.at(removal).removes() else { return Answer::No };
+        let seen = |by: &usize| self.graph.before(removal, *by) && at.is_none_or(|at| self.graph.before(*by, at));
+        self.any(self.index.readmissions(device).iter().filter(|by| seen(by)).map(|by| self.stands(*by)))
+    }
+
     /// Whether a revocation of `device` that was not void stands in the past of `at`.
-    pub(super) fn revoked_before(&self, device: DeviceId, at: usize) -> Answer {
+    fn revoked_before(&self, device: DeviceId, at: usize) -> Answer {
         self.any(self.earlier(self.index.revocations(device), at).map(|revocation| self.removes(revocation)))
     }
 
@@ -241,22 +289,22 @@ impl<'g> Rules<'g> {
         newest.into_iter().filter_map(|change| role_of(self.graph.at(change))).min()
     }
 
-    /// E2: whether the author of `at` was being revoked when it said that.
-    pub(super) fn revoked_meanwhile(&self, at: usize) -> Answer {
+    /// E2: whether the author of `at` was being removed when it said that.
+    pub(super) fn removed_meanwhile(&self, at: usize) -> Answer {
         let author = self.graph.at(at).author;
-        let attackers = self.index.revocations(author).iter().copied();
+        let attackers = self.index.removals(author).iter().copied();
         self.any(attackers.filter(|by| self.attacks(*by, at)).map(|by| {
             let tests: [&dyn Fn() -> Answer; 2] = [&|| self.removes(by), &|| self.saved(at, by).not()];
             self.all(tests.into_iter().map(|test| test()))
         }))
     }
 
-    /// Whether the revocation `by` would void `at` by E2. A device that leaves twice has left.
+    /// Whether the removal `by` would void `at` by E2. A device that leaves twice has left.
     pub(super) fn attacks(&self, by: usize, at: usize) -> bool {
-        let (revocation, target) = (self.graph.at(by), self.graph.at(at));
-        revocation.revokes() == Some(target.author)
+        let (removal, target) = (self.graph.at(by), self.graph.at(at));
+        removal.removes() == Some(target.author)
             && self.graph.concurrent(by, at)
-            && !(revocation.leaves() && target.leaves())
+            && !(removal.leaves() && target.leaves())
     }
 
     /// E4: whether the revocation `at` had been applied by a third device before that heard of `by`.
@@ -276,15 +324,15 @@ impl<'g> Rules<'g> {
 
     /// Whether `at` passes E1 to E4.
     fn passes(&self, at: usize) -> Answer {
-        let tests: [&dyn Fn() -> Answer; 2] = [&|| self.entitled(at), &|| self.revoked_meanwhile(at).not()];
+        let tests: [&dyn Fn() -> Answer; 2] = [&|| self.entitled(at), &|| self.removed_meanwhile(at).not()];
         self.all(tests.into_iter().map(|test| test()))
     }
 
-    /// E6: whether its author said something else under the same number, without having seen this. A revocation counts all
+    /// E6: whether its author said something else under the same number, without having seen this. A removal counts all
     /// the same: nobody takes a removal back by contradicting himself, be it by an old disk.
     pub(super) fn equivocated(&self, at: usize) -> Answer {
         let statement = self.graph.at(at);
-        if statement.revokes().is_some() {
+        if statement.removes().is_some() {
             return Answer::No;
         }
         let twins =

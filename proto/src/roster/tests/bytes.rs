@@ -11,7 +11,9 @@ use crate::wire::object::{Extension, Extensions};
 const PARENTS_AT: usize = 8 + 32 + 32 + 4 + 32;
 
 fn story() -> Story {
-    Story::tell("ga A genesis\nlb A link B owner\nlc B link C member\nra A revoke C 5\nea A epoch A B\nap B applied ra")
+    Story::tell(
+        "ga A genesis\nlb A link B owner\nlc B link C member\nsc A suspend C\nmc B readmit C\nra A revoke C 5\nea A epoch A B\nap B applied ra",
+    )
 }
 
 /// A statement of A behind `story` with what `change` makes of it.
@@ -159,7 +161,7 @@ fn a_batch_with_one_bad_signature_is_refused_whole() {
     let error = DecodeError::Signature("statement");
     assert_eq!(roster.insert(&batch), Err(RosterError::Malformed { index: 4, error }));
     assert_eq!((roster.account(), roster.statements().count()), (None, 0));
-    assert_eq!(roster.insert(&story.bytes()).map(|ids| ids.len()), Ok(6), "nothing of it was kept");
+    assert_eq!(roster.insert(&story.bytes()).map(|ids| ids.len()), Ok(8), "nothing of it was kept");
 }
 
 #[test]
@@ -205,7 +207,7 @@ fn statements_wait_for_what_they_build_upon() {
         assert_eq!(roster.insert(std::slice::from_ref(&statement.bytes)), Ok(vec![]));
         assert_eq!(roster.account(), None);
     }
-    assert_eq!(roster.insert(std::slice::from_ref(&first.bytes)).unwrap().len(), 6);
+    assert_eq!(roster.insert(std::slice::from_ref(&first.bytes)).unwrap().len(), 8);
     assert_eq!(roster.insert(&story.bytes()), Ok(vec![]), "again changes nothing");
 }
 

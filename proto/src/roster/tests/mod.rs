@@ -15,6 +15,7 @@ mod epochs;
 mod property;
 mod rules;
 mod spread;
+mod suspended;
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::keyring::commitment;
-use super::statement::{Action, EpochAction, Genesis, Honoured, Link, Revoke, Statement, consent_message};
+use super::statement::{Action, EpochAction, Genesis, Honoured, Link, Revoke, Statement, Suspend, consent_message};
 use super::{Custody, Role, Roster, Status};
 use crate::id::{AccountId, ChallengeId, DeviceId, Hash, StatementId};
 use crate::key::{Identity, Secret};
@@ -68,6 +69,11 @@ fn link(account: AccountId, device: &Identity, role: Role) -> Action {
 fn revoke(device: DeviceId) -> Action {
     let (text, honoured) = ("why".into(), BTreeMap::new());
     Action::Revoke(Revoke { device, reason_code: 1, text, with_linked: false, honoured })
+}
+
+fn suspend(device: DeviceId) -> Action {
+    let seen_at = vec![std::net::SocketAddr::from(([192, 0, 2, 7], 4000)).into()];
+    Action::Suspend(Suspend { device, reason_code: 6, text: "two of it".into(), seen_at })
 }
 
 fn epoch(recipients: impl IntoIterator<Item = DeviceId>) -> Action {
@@ -144,6 +150,8 @@ impl Story {
                 }
                 (action, _) => action,
             },
+            "suspend" => suspend(device()),
+            "readmit" => Action::Readmit { device: device() },
             "role" => Action::Role { device: device(), role: words[2].parse().unwrap() },
             "epoch" => epoch(words[1..].iter().map(|name| identity(name).device())),
             "applied" => {

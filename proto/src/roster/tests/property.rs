@@ -21,7 +21,7 @@ const NAMES: [&str; 5] = ["A", "B", "C", "D", "E"];
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let device = || 0..NAMES.len();
     let step = prop_oneof![
-        6 => (device(), device(), 0u8..9).prop_map(|(author, about, what)| Step::Say { author, about, what }),
+        6 => (device(), device(), 0u8..12).prop_map(|(author, about, what)| Step::Say { author, about, what }),
         5 => (device(), device()).prop_map(|(from, to)| Step::Tell { from, to }),
         1 => device().prop_map(|device| Step::Restore { device }),
     ];
@@ -49,7 +49,9 @@ fn play(owners: usize, steps: &[Step]) -> Vec<Vec<u8>> {
                     4 => link(account, &all[about], Role::Owner),
                     5 => Action::Role { device: all[about].device(), role: Role::Member },
                     6 => Action::Role { device: all[about].device(), role: Role::Owner },
-                    7 => epoch(known[author].evaluation().entitled().map(|device| device.id)),
+                    7 | 8 => suspend(all[about].device()),
+                    9 => Action::Readmit { device: all[about].device() },
+                    10 => epoch(known[author].evaluation().entitled().map(|device| device.id)),
                     _ => Action::Applied {
                         revocations: revocations.collect::<std::collections::BTreeSet<_>>().into_iter().collect(),
                     },

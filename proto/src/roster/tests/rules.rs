@@ -477,7 +477,7 @@ fn of_several_revocations_the_highest_position_is_honoured() {
         assert_eq!(device.honoured[&1].size, 9, "and what a leaver claims against its revocation is not");
         assert_eq!(device.revocations, [story.get("r1").id, story.get("r2").id].into());
         assert_eq!(device.applied_by, ["A", "B"].map(|name| identity(name).device()).into());
-        assert_eq!(device.revocation.as_ref().map(|r| (r.reason_code, r.text.as_str())), Some((1, "why")));
+        assert_eq!(device.removal.as_ref().map(|r| (r.reason_code, r.text.as_str())), Some((1, "why")));
     }
 }
 
@@ -487,7 +487,7 @@ fn what_must_be_understood_and_is_not_stops_writing_unless_it_is_void() {
     let needed = |text: &str| Story::tell(&format!("{known}{text}")).roster(0).evaluation().update_needed;
     assert!(!needed("u1 B unknown 0777"));
     assert!(needed("u1 B unknown 8777"));
-    assert!(needed("u1 B unknown 8004"), "reserved is not known");
+    assert!(needed("u1 B unknown 8007"), "reserved is not known");
     assert!(!needed("rb A revoke B < lb\nu1 B unknown 8777 < lb"), "a thief must not stop the others");
     assert!(!needed("u1 Z unknown 8777"));
 }

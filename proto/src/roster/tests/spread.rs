@@ -41,8 +41,8 @@ fn of_what_a_thief_said_links_and_epochs_are_handed_on_and_its_revocation_with_t
         handed_on,
         "an owner may link D, and somebody may have written under the epoch"
     );
-    assert_eq!(ids(&roster.proof_of_revocation(identity("B").device())), of(&["ga", "lb", "lc", "rb"]));
-    assert_eq!(ids(&roster.proof_of_revocation(identity("C").device())), []);
+    assert_eq!(ids(&roster.proof_of_removal(identity("B").device())), of(&["ga", "lb", "lc", "rb"]));
+    assert_eq!(ids(&roster.proof_of_removal(identity("C").device())), []);
     assert_eq!(story.get("ec").parents, [story.get("t2").reference()], "what is handed on is built upon");
 }
 
@@ -68,10 +68,10 @@ fn the_proof_alone_convinces_the_revoked() {
     let story = Story::tell("ga A genesis\nlb A link B owner\nlc B link C owner\nrb C revoke B\ned C epoch A C");
     let b = identity("B").device();
     let mut told = Roster::new();
-    let proof: Vec<Vec<u8>> = story.roster(0).proof_of_revocation(b).iter().map(|s| s.bytes.clone()).collect();
+    let proof: Vec<Vec<u8>> = story.roster(0).proof_of_removal(b).iter().map(|s| s.bytes.clone()).collect();
     told.insert(&proof).unwrap();
     let device = told.evaluation().device(b).unwrap();
-    assert_eq!((device.status, device.revocation.as_ref().unwrap().by), (Status::Revoked, identity("C").device()));
+    assert_eq!((device.status, device.removal.as_ref().unwrap().by), (Status::Revoked, identity("C").device()));
 }
 
 #[test]
