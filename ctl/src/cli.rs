@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cmd::{
-    address, completions, config, dismiss, join, leave, link, list, man, ping, rename, revoke, session, sessions, show,
+    address, completions, config, dismiss, join, key, leave, link, list, man, ping, rename, revoke, session, sessions,
+    show,
 };
 use crate::error::EXIT_CODES;
 
@@ -74,6 +75,8 @@ pub(crate) enum Command {
     Sessions(sessions::Args),
     Session(session::Args),
     Config(config::Args),
+    Key(key::Args),
+    Unlock(key::Unlock),
     Completions(completions::Args),
     Man(man::Args),
     /// What the exit codes mean

@@ -23,7 +23,7 @@ pub(crate) enum Exit {
     Refused = 5,
     /// The pairing came to nothing.
     Pairing = 6,
-    /// A wrong code, or too many of them.
+    /// A wrong code, or too many of them; a wrong passphrase.
     Code = 7,
     /// This device was revoked.
     Revoked = 8,
@@ -51,7 +51,7 @@ Exit codes:
     4  no such device, session or key, or the name fits several
     5  refused: you said no, or it is not allowed
     6  the pairing came to nothing: expired, used, cancelled, unreadable, or nobody answered
-    7  wrong code, or too many of them
+    7  wrong code, or too many of them; wrong passphrase
     8  this device was revoked
     9  the session has ended
    10  the device that was pinged does not answer
@@ -240,6 +240,9 @@ fn advice(error: Error) -> (Exit, &'static str, &'static str) {
             "The other side could not prove that it saw the challenge.",
             "Run kinctl link again and scan what it shows now.",
         ),
+        Error::WrongPassphrase => {
+            (Exit::Code, "That is not the passphrase.", "Try again; what it seals cannot be opened without it.")
+        }
         Error::WrongCode => (Exit::Code, "That is not the code.", "Type the six digits that the new device shows now."),
         Error::TooManyTries => (
             Exit::Code,
@@ -300,7 +303,7 @@ fn advice(error: Error) -> (Exit, &'static str, &'static str) {
         Error::Locked => (
             Exit::Refused,
             "This device does not hold the keys yet.",
-            "Bring one of the owner devices online and try again.",
+            "kinctl unlock, if its own key is locked; otherwise bring one of the owner devices online and try again.",
         ),
         Error::Conflict => (Exit::Refused, "The value was changed meanwhile.", "Look at it again: kinctl session get."),
         Error::CursorExpired => (
@@ -407,6 +410,7 @@ mod tests {
             (Error::AlreadyUsed, 6),
             (Error::Cancelled, 6),
             (Error::WrongCode, 7),
+            (Error::WrongPassphrase, 7),
             (Error::TooManyTries, 7),
             (Error::Revoked, 8),
             (Error::SessionEnded, 9),

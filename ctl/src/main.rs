@@ -12,6 +12,7 @@ mod interrupt;
 mod model;
 mod output;
 mod pairing;
+mod passphrase;
 mod prompt;
 mod proxy;
 mod qr;

@@ -31,6 +31,21 @@ impl Props {
     }
 }
 
+/// Where this device's key is, and whether it is open.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) place: String,
+    pub(crate) locked: bool,
+    pub(crate) why: String,
+}
+
+impl From<HashMap<String, OwnedVariant>> for Key {
+    fn from(status: HashMap<String, OwnedVariant>) -> Self {
+        let mut status = Props::new(status);
+        Self { place: status.take("Place"), locked: status.take("Locked"), why: status.take("Why") }
+    }
+}
+
 /// This device and its account.
 #[derive(Debug, Default)]
 pub(crate) struct Manager {

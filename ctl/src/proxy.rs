@@ -24,6 +24,9 @@ pub(crate) trait Manager {
     fn list_sessions(&self, filter: &Options<'_>) -> zbus::Result<(Vec<Session>, String)>;
     fn subscribe(&self, options: &Options<'_>) -> zbus::Result<()>;
     fn erase(&self, options: &Options<'_>) -> zbus::Result<()>;
+    fn key_status(&self, options: &Options<'_>) -> zbus::Result<HashMap<String, OwnedVariant>>;
+    fn move_key(&self, place: &str, options: &Options<'_>) -> zbus::Result<()>;
+    fn unlock(&self, options: &Options<'_>) -> zbus::Result<()>;
     #[zbus(property)]
     fn set_port(&self, port: u16) -> zbus::Result<()>;
 }

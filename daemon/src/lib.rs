@@ -17,6 +17,7 @@ pub mod paths;
 pub mod platform;
 pub mod store;
 
+mod door;
 mod noted;
 mod sent;
 mod serve;

@@ -37,6 +37,9 @@ struct Args {
     /// This device's name until you give it another [default: the host name]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// A file with the passphrase, for a key that is kept under one; kinctl unlock is the other way to give it
+    #[arg(long, value_name = "FILE", env = "KINLINK_PASSPHRASE_FILE")]
+    passphrase_file: Option<PathBuf>,
     /// Print the manual page
     #[arg(long, hide = true)]
     man: bool,
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         callers: args.callers,
         devices: args.devices,
         name: args.name,
+        passphrase_file: args.passphrase_file,
     };
     match kinlink_daemon::run(options) {
         Ok(()) => ExitCode::SUCCESS,

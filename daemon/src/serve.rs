@@ -1,6 +1,7 @@
 //! The whole program: from arguments to a clean stop.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -12,13 +13,14 @@ use tokio::sync::{broadcast, mpsc, watch};
 use crate::bus::{Bus, BusOptions, Private, SessionBus};
 use crate::callers::Callers;
 use crate::core::{Core, Ends, Setup};
+use crate::door::{self, Door};
 use crate::handed::Handed;
-use crate::handle::{self, Facts};
-use crate::keys::Keys;
+use crate::handle::{self, Facts, Vault};
+use crate::keys::{KeyError, Keys, Means, Passphrase};
 use crate::net::Links;
 use crate::paths::{self, Env, StateLock};
 use crate::store::Db;
-use crate::{clock, harden, log, platform, sleep};
+use crate::{harden, log, platform, sleep};
 
 /// Orders that wait for the core; callers behind them wait too.
 const JOBS: usize = 1024;
@@ -44,6 +46,8 @@ pub struct Options {
     pub devices: usize,
     /// This device's first name.
     pub name: Option<String>,
+    /// A file with the passphrase of the store key.
+    pub passphrase_file: Option<PathBuf>,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -60,9 +64,10 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     paths::make_private(&runtime_dir)?;
     // Held until the end: a second daemon for the same state refuses to start.
     let _lock = StateLock::take(&state_dir)?;
-    let keys = Keys::load_or_create(&state_dir, &mut clock::entropy())?;
+    let door = Door { state_dir: state_dir.clone(), means: means(options.passphrase_file.as_deref())? };
+    let keys = door.open()?;
     let db = Db::open(state_dir.join(paths::STORE))?;
-    let setup = Setup {
+    let setup = move |keys| Setup {
         state_dir,
         keys,
         db,
@@ -80,41 +85,104 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     // One thread does all but what takes long: a request then passes from the bus to the core, the disk and the network and back
     // without waiting for another thread to wake up.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(setup, bus, callers))
+    runtime.block_on(serve(Start { keys, door, setup, bus, callers }))
 }
 
-async fn serve(setup: Setup, bus: BusOptions, callers: Callers) -> anyhow::Result<()> {
+/// What there is to open the store key with.
+fn means(passphrase_file: Option<&Path>) -> anyhow::Result<Means> {
+    let read = |path: &Path| File::open(path).and_then(Passphrase::read).with_context(|| path.display().to_string());
+    Ok(Means {
+        passphrase: passphrase_file.map(read).transpose()?,
+        credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+    })
+}
+
+/// What the daemon is started with, but for its keys, which may be locked.
+struct Start<S> {
+    keys: Result<Keys, KeyError>,
+    door: Door,
+    setup: S,
+    bus: BusOptions,
+    callers: Callers,
+}
+
+async fn serve<S: FnOnce(Keys) -> Setup>(start: Start<S>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let (job_tx, jobs) = mpsc::channel(JOBS);
+    let (job_tx, mut jobs) = mpsc::channel(JOBS);
     let (view, view_rx) = watch::channel(Arc::new(View::default()));
     let (events, _) = broadcast::channel(EVENTS);
+    let (key, key_rx) = watch::channel(door::view(&start.keys));
     let (stop_tx, stop) = watch::channel(false);
+    let facts = Facts { version: env!("CARGO_PKG_VERSION").to_owned() };
+    let vault = Vault { view: key_rx, means: start.door.means.clone() };
+    let orders = handle::Core::new(job_tx, view_rx.clone(), events.clone(), facts, vault);
+    let mut buses = Buses { orders: orders.clone(), options: Some((start.bus, start.callers)), bus: None };
+    let keys = match start.keys {
+        Ok(keys) => keys,
+        // It is served what it can tell: that it is locked, and where.
+        Err(_) => {
+            buses.open().await?;
+            let unlocked = tokio::select! {
+                _ = terminate.recv() => None,
+                _ = interrupt.recv() => None,
+                keys = start.door.wait(&mut jobs, &key) => Some(keys?),
+                () = watchdog(&orders) => None,
+            };
+            let Some(keys) = unlocked else { return buses.close().await };
+            keys
+        }
+    };
     let links = Links::watch();
     tokio::spawn(sleep::watch(links.clone()));
-    let core = Core::start(setup, Ends { jobs, view, events: events.clone(), links: links.clone() })?;
-    let facts = Facts { version: env!("CARGO_PKG_VERSION").to_owned(), key_protection: "file" };
-    let mut first_view = view_rx.clone();
-    let core = tokio::spawn(core.run(stop));
+    let core = Core::start((start.setup)(keys), Ends { jobs, view, events, links, key })?;
+    let mut first_view = view_rx;
+    let mut core = tokio::spawn(core.run(stop));
     // The first snapshot says who this device is: nobody is served before.
     first_view.changed().await.context("the core stopped before it was ready")?;
-    let orders = handle::Core::new(job_tx, view_rx, events, facts);
-    let bus = Bus::serve(orders.clone(), bus, callers).await?;
-    tell_manager(NotifyState::Ready);
-    tracing::info!("ready");
-    let mut core = core;
+    buses.open().await?;
     let ended = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
         ended = &mut core => Some(ended),
         () = watchdog(&orders) => None,
     };
-    tell_manager(NotifyState::Stopping);
-    bus.shutdown().await;
+    buses.close().await?;
     stop_tx.send_replace(true);
     match ended {
         Some(ended) => ended.context("the core failed")?,
         None => core.await.context("the core failed")?,
+    }
+}
+
+/// The D-Bus service: opened once, by whoever comes first to something that can be told.
+struct Buses {
+    orders: handle::Core,
+    options: Option<(BusOptions, Callers)>,
+    bus: Option<Bus>,
+}
+
+impl Buses {
+    async fn open(&mut self) -> anyhow::Result<()> {
+        if let Some((options, callers)) = self.options.take() {
+            self.bus = Some(Bus::serve(self.orders.clone(), options, callers).await?);
+            tell_manager(NotifyState::Ready);
+        }
+        let locked = self.orders.key().borrow().locked.clone();
+        tell_manager(NotifyState::Status(locked.as_deref().unwrap_or("Running")));
+        match locked {
+            Some(why) => tracing::warn!("locked: {why}"),
+            None => tracing::info!("ready"),
+        }
+        Ok(())
+    }
+
+    async fn close(self) -> anyhow::Result<()> {
+        tell_manager(NotifyState::Stopping);
+        if let Some(bus) = self.bus {
+            bus.shutdown().await;
+        }
+        Ok(())
     }
 }
 

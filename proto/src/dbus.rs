@@ -149,6 +149,8 @@ errors! {
     UpdateNeeded,
     /// The keys that this needs are not here (yet).
     Locked,
+    /// The passphrase is not the one that the store key is sealed under.
+    WrongPassphrase,
     /// A conditional write met another value.
     Conflict,
     /// The order of changes that a cursor is of is gone: begin anew.

@@ -24,6 +24,9 @@ MORE = {
     ("Device", "AddAddress"): lambda story: ("sa{sv}", (AWAY, {})),
     ("Device", "RemoveAddress"): lambda story: ("sa{sv}", (AWAY, {})),
     ("Device", "Ping"): lambda story: ("a{sv}", ({},)),
+    ("Manager", "KeyStatus"): lambda story: ("a{sv}", ({},)),
+    ("Manager", "MoveKey"): lambda story: ("sa{sv}", ("file", {})),
+    ("Manager", "Unlock"): lambda story: ("a{sv}", ({},)),
 }
 # Properties that are set, as they are set: (interface, name) to signature and value, given the story.
 SET = {
@@ -35,7 +38,7 @@ SET = {
 STEADY = {
     "Manager": {
         "TwoStep": "there is no PIN yet",
-        "KeyProtection": "there is one way to keep the key yet",
+        "KeyProtection": "it stays in a file here",
         "UpdateNeeded": "needs a device of a later version",
         "Warnings": "not under the daemon of a test",
         "ChangesReceived": "needs more than a thousand changes at once",

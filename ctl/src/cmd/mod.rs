@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod dismiss;
 pub(crate) mod join;
+pub(crate) mod key;
 pub(crate) mod leave;
 pub(crate) mod link;
 pub(crate) mod list;
@@ -71,6 +72,8 @@ async fn dispatch(ctx: &Ctx<'_>, command: Command) -> Result<(), Failure> {
         Command::Leave(args) => leave::run(ctx, args).await,
         Command::Erase(args) => leave::erase(ctx, args).await,
         Command::Status => status::run(ctx).await,
+        Command::Key(args) => key::run(ctx, args).await,
+        Command::Unlock(key::Unlock {}) => key::unlock(ctx).await,
         Command::Sessions(args) => sessions::run(ctx, args).await,
         Command::Session(args) => session::run(ctx, args).await,
         Command::Completions(args) => completions::run(ctx, &args),

@@ -26,7 +26,9 @@ pub(crate) async fn run(ctx: &Ctx<'_>) -> Result<(), Failure> {
 
 fn rows(out: &Output, status: &Manager) -> Vec<(&'static str, String)> {
     let yes_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-    let account = if status.account.is_empty() {
+    let account = if status.state == "locked" {
+        String::new()
+    } else if status.account.is_empty() {
         "none yet".to_owned()
     } else {
         format!("{} ({})", out.name(&status.label), status.account)
@@ -35,7 +37,7 @@ fn rows(out: &Output, status: &Manager) -> Vec<(&'static str, String)> {
         ("State", status.state.clone()),
         ("Account", account),
         ("Device", out.name(&status.device_name)),
-        ("Id", status.this_device.clone()),
+        ("Id", if status.state == "locked" { String::new() } else { status.this_device.clone() }),
         ("Fingerprint", status.fingerprint.clone()),
         ("Pairing open", yes_no(status.pairing_open)),
         ("Two-step", yes_no(status.two_step)),

@@ -11,7 +11,7 @@ use super::contract::Method;
 use super::error::{Failure, Standard};
 use super::hub::{Client, Hub};
 use super::objects::Object;
-use super::{caller, device, manager, pairing, session, standard};
+use super::{caller, device, manager, pairing, session, standard, vault};
 use crate::log;
 
 /// A call in hand.
@@ -66,6 +66,7 @@ async fn own(call: &Call<'_>, object: Object, interface: Option<&str>) -> Result
         return Err(call.not_allowed());
     }
     call.check(method)?;
+    vault::check(call, &object, method.name)?;
     match object {
         Object::Root => manager::call(call, method.name).await,
         Object::Device(id) => device::call(call, id, method.name).await,

@@ -50,7 +50,9 @@ mod tests {
         ] {
             assert!(may_call(&app("a"), interface, method), "{method}");
         }
-        for method in ["OpenPairing", "Join", "Leave", "RevokeOthers", "Erase", "RegisterAgent", "Whatever"] {
+        for method in
+            ["OpenPairing", "Join", "Leave", "RevokeOthers", "Erase", "MoveKey", "Unlock", "KeyStatus", "Whatever"]
+        {
             assert!(!may_call(&app("a"), MANAGER, method), "{method}");
             assert!(may_call(&CallerKind::User, MANAGER, method), "{method}");
         }

@@ -205,12 +205,12 @@ mod tests {
     use super::super::outbox::Outbox;
     use super::{Client, Hub};
     use crate::callers::Callers;
-    use crate::handle::{Core, Facts};
+    use crate::handle::{Core, Facts, Vault};
 
     fn hub() -> Hub {
         let (view, events) = (watch::channel(Arc::new(View::default())).1, broadcast::channel(1).0);
-        let facts = Facts { version: String::new(), key_protection: "file" };
-        Hub::new(Core::new(mpsc::channel(1).0, view, events, facts), Callers::Own).0
+        let facts = Facts { version: String::new() };
+        Hub::new(Core::new(mpsc::channel(1).0, view, events, facts, Vault::file()), Callers::Own).0
     }
 
     #[test]

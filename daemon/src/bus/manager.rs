@@ -18,8 +18,8 @@ use super::error::{Failure, Standard};
 use super::listed::{Listed, PROPERTIES};
 use super::objects::{Object, Values, shown, text};
 use super::options::{Options, bounded};
-use super::{caller, limits, pairing};
-use crate::handle::Facts;
+use super::{caller, limits, pairing, vault};
+use crate::handle::{Facts, KeyView};
 
 pub(super) static INTERFACE: Interface = Interface {
     name: MANAGER,
@@ -43,6 +43,9 @@ pub(super) static INTERFACE: Interface = Interface {
         Method { name: "RegisterAgent", takes: &[("agent", "o"), OPTIONS], gives: &[] },
         Method { name: "UnregisterAgent", takes: &[OPTIONS], gives: &[] },
         Method { name: "Erase", takes: &[OPTIONS], gives: &[] },
+        Method { name: "KeyStatus", takes: &[OPTIONS], gives: &[("status", "a{sv}")] },
+        Method { name: "MoveKey", takes: &[("place", "s"), OPTIONS], gives: &[] },
+        Method { name: "Unlock", takes: &[OPTIONS], gives: &[] },
     ],
     signals: &[("SignalsLost", &[])],
     properties: &[
@@ -73,8 +76,10 @@ pub(super) static INTERFACE: Interface = Interface {
 const PUBLIC: [&str; 3] = ["Version", "State", "UpdateNeeded"];
 
 /// The properties.
-pub(super) fn values(facts: &Facts, view: &View) -> Values {
+pub(super) fn values(facts: &Facts, view: &View, key: &KeyView) -> Values {
     let status = &view.status;
+    let fingerprint = if key.locked.is_some() { String::new() } else { status.device.fingerprint() };
+    let warnings = status.warnings.iter().map(String::as_str).chain(vault::warning(key));
     let revoked = status.revoked.as_ref();
     let heads = status.heads.iter().map(|(author, number, _)| format!("{author}:{number}")).collect::<Vec<_>>();
     vec![
@@ -83,21 +88,21 @@ pub(super) fn values(facts: &Facts, view: &View) -> Values {
         ("AccountLabel", text(status.label.as_str()).into()),
         ("ThisDevice", Object::Device(status.device).object_path().into()),
         ("DeviceName", text(status.name.as_str()).into()),
-        ("Fingerprint", status.device.fingerprint().into()),
+        ("Fingerprint", fingerprint.into()),
         ("RosterHeads", heads.into()),
         ("Epoch", shown(status.epoch.as_ref()).into()),
         ("TwoStep", false.into()),
         ("PairingOpen", status.pairing_open.into()),
-        ("KeyProtection", facts.key_protection.into()),
+        ("KeyProtection", key.place.name().into()),
         ("Port", status.port.into()),
-        ("State", state(status.standing).into()),
+        ("State", if key.locked.is_some() { "locked" } else { state(status.standing) }.into()),
         ("RevokedBy", text(revoked.map(|by| by.name.as_str()).unwrap_or_default()).into()),
         ("RevokedReason", text(revoked.map(|by| by.reason.as_str()).unwrap_or_default()).into()),
         ("RevokedAt", revoked.map_or(0, |by| by.at.0).into()),
         ("UpdateNeeded", status.update_needed.into()),
         ("ChangesReceived", status.arriving.map_or(0, |arriving| arriving.here).into()),
         ("ChangesExpected", status.arriving.map_or(0, |arriving| arriving.total).into()),
-        ("Warnings", status.warnings.iter().map(|warning| text(warning.as_str())).collect::<Vec<_>>().into()),
+        ("Warnings", warnings.map(text).collect::<Vec<_>>().into()),
     ]
 }
 
@@ -151,6 +156,9 @@ pub(super) async fn call(call: &Call<'_>, method: &'static str) -> Result<Messag
             Options(call.args()?).finish()?;
             call.done(Command::Erase).await
         }
+        "KeyStatus" => vault::status(call),
+        "MoveKey" => vault::move_key(call).await,
+        "Unlock" => vault::unlock(call).await,
         other => Err(Failure::internal(format!("{other} is listed and not answered"))),
     }
 }
@@ -292,11 +300,12 @@ fn subscribe(call: &Call<'_>, on: bool) -> Result<Message, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handle::Vault;
 
     #[test]
     fn an_app_reads_nothing_that_tells_accounts_or_devices_apart() {
-        let facts = Facts { version: "1".to_owned(), key_protection: "file" };
-        let all = values(&facts, &View::default());
+        let facts = Facts { version: "1".to_owned() };
+        let all = values(&facts, &View::default(), &Vault::file().view.borrow());
         let names = |values: Values| values.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(
             names(visible(all.clone(), &CallerKind::Sandboxed("a".to_owned()))),

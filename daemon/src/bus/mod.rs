@@ -32,6 +32,7 @@ mod public;
 mod session;
 mod signals;
 mod standard;
+mod vault;
 
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;

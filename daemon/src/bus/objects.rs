@@ -67,7 +67,10 @@ impl Object {
     pub(super) async fn values(&self, call: &Call<'_>) -> Result<Values, Failure> {
         let view = call.hub.core.view().borrow().clone();
         match self {
-            Self::Root => Ok(manager::visible(manager::values(call.hub.core.facts(), &view), &call.kind())),
+            Self::Root => {
+                let key = call.hub.core.key().borrow().clone();
+                Ok(manager::visible(manager::values(call.hub.core.facts(), &view, &key), &call.kind()))
+            }
             Self::Device(_) if !caller::may_see_account(&call.kind()) => Err(call.not_allowed()),
             Self::Device(id) => {
                 let found = view.devices.iter().find(|device| device.id == *id);

@@ -1,9 +1,11 @@
 //! `a{sv}`: options that are taken one by one, so that what is left over is unknown.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::AsFd;
 
 use kinlink_proto::dbus::Error as Name;
-use zbus::Variant;
+use zbus::{Fd, Variant};
 
 use super::error::Failure;
 
@@ -41,6 +43,13 @@ impl<'m> Options<'m> {
     /// A time.
     pub(super) fn time(&mut self, name: &str) -> Result<Option<u64>, Failure> {
         self.take(name, "a time in milliseconds (t)")
+    }
+
+    /// An open file.
+    pub(super) fn file(&mut self, name: &str) -> Result<Option<File>, Failure> {
+        let descriptor = self.take::<Fd<'m>>(name, "an open file (h)")?;
+        let owned = descriptor.map(|fd| fd.as_fd().try_clone_to_owned());
+        Ok(owned.transpose().map_err(Failure::internal)?.map(File::from))
     }
 
     /// An identifier.

@@ -21,6 +21,7 @@ use super::contract::Emits;
 use super::hub::{Client, Hub};
 use super::objects::{Object, Values, changes};
 use super::{device, manager, pairing, session, standard, stopped};
+use crate::handle::KeyView;
 
 /// Tells until the daemon stops. A barrier is answered once every event sent before it has been told.
 pub(super) async fn run(
@@ -31,6 +32,8 @@ pub(super) async fn run(
 ) {
     let mut views = hub.core.view();
     let mut last = views.borrow_and_update().clone();
+    let mut keys = hub.core.key();
+    let mut key = keys.borrow_and_update().clone();
     let mut prompts = Prompts::default();
     loop {
         tokio::select! {
@@ -45,9 +48,14 @@ pub(super) async fn run(
                 if changed.is_err() {
                     return;
                 }
-                let next = views.borrow_and_update().clone();
-                compare(&hub, &last, &next).await;
-                last = next;
+                let (next, now) = (views.borrow_and_update().clone(), keys.borrow_and_update().clone());
+                compare(&hub, (&last, &key), (&next, &now)).await;
+                (last, key) = (next, now);
+            }
+            Ok(()) = keys.changed() => {
+                let now = keys.borrow_and_update().clone();
+                compare(&hub, (&last, &key), (&last, &now)).await;
+                key = now;
             }
             Some(barrier) = barriers.recv() => if barrier.send(()).is_err() {
                 tracing::trace!("nobody waits for the events any more");
@@ -131,9 +139,9 @@ async fn tell_changes(client: &Arc<Client>, object: Object, values: Values) {
 }
 
 /// Tells what differs between two snapshots.
-async fn compare(hub: &Hub, old: &View, new: &View) {
+async fn compare(hub: &Hub, (old, key_before): (&View, &KeyView), (new, key): (&View, &KeyView)) {
     let facts = hub.core.facts();
-    let root = changes(&manager::values(facts, old), manager::values(facts, new));
+    let root = changes(&manager::values(facts, old, key_before), manager::values(facts, new, key));
     announce(&hub.apps(), Object::Root, manager::of_apps(root.clone())).await;
     let everybody = hub.everybody();
     announce(&everybody, Object::Root, root).await;

@@ -8,7 +8,7 @@ use super::call::Call;
 use super::contract::{Interface, Method};
 use super::error::{Failure, Standard};
 use super::objects::{self, Object, Values};
-use super::{caller, device, manager, pairing};
+use super::{caller, device, manager, pairing, vault};
 
 pub(super) const PEER: &str = "org.freedesktop.DBus.Peer";
 pub(super) const INTROSPECTABLE: &str = "org.freedesktop.DBus.Introspectable";
@@ -176,6 +176,7 @@ pub(super) async fn object_manager(call: &Call<'_>, object: &Object) -> Result<M
     if !caller::may_see_account(&call.kind()) {
         return Err(call.not_allowed());
     }
+    vault::check(call, object, "GetManagedObjects")?;
     call.hub.settle().await;
     let view = call.hub.core.view().borrow().clone();
     let devices = view.devices.iter().map(|device| (Object::Device(device.id), device::values(device)));

@@ -26,7 +26,8 @@ use tokio::time::{sleep, sleep_until};
 pub use self::setup::Setup;
 use self::setup::{bind, finish_wiping, load, remember_port, remembered_port, search};
 use crate::clock::{entropy, now};
-use crate::handle::Job;
+use crate::handle::{Job, KeyView};
+use crate::keys::{KeyError, Wrap};
 use crate::net::{Admission, Links, Net, NetEvent};
 
 /// Facts taken into one transaction: enough for a group commit, few enough to answer soon.
@@ -56,6 +57,8 @@ pub struct Ends {
     pub events: broadcast::Sender<Event>,
     /// Tells of changes of the network.
     pub links: Links,
+    /// Where the store key is.
+    pub key: watch::Sender<KeyView>,
 }
 
 /// The state and what it acts through.
@@ -184,6 +187,15 @@ impl Core {
                 answer.send(()).ok();
                 None
             }
+            Job::Unlock(_, answer) => {
+                // It is open.
+                answer.send(Ok(())).ok();
+                None
+            }
+            Job::MoveKey(wrap, answer) => {
+                answer.send(self.move_key(wrap)).ok();
+                None
+            }
             Job::Command(caller, command, answer) => match self.prepare(&caller, command) {
                 Ok(command) => Some(self.command_fact(caller, command, answer)),
                 Err(error) => {
@@ -192,6 +204,13 @@ impl Core {
                 }
             },
         }
+    }
+
+    /// A few small files, and no word of it to the engine: what it seals with stays the same.
+    fn move_key(&mut self, wrap: Wrap) -> Result<(), KeyError> {
+        let moved = self.setup.keys.rewrap(&self.setup.state_dir, wrap, &mut entropy());
+        self.ends.key.send_replace(KeyView { place: self.setup.keys.place(), locked: None });
+        moved
     }
 
     fn command_fact(&mut self, caller: Caller, command: Command, answer: Answer) -> Input {

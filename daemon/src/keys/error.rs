@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::Place;
+
 /// Why the keys cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -25,6 +27,31 @@ pub enum KeyError {
          revoke this device from another one, and link again", .0.display()
     )]
     Mismatch(PathBuf),
+    /// What is needed to open the key is not at hand now.
+    #[error("the key of this device is kept in the {place}: {why}")]
+    Locked {
+        /// Where it is kept.
+        place: Place,
+        /// What is missing, and what to do.
+        why: String,
+    },
+    /// The passphrase is another one.
+    #[error("that is not the passphrase of this device")]
+    WrongPassphrase,
+    /// What should open the key does not.
+    #[error(
+        "the {0} is there, but is not the one that opens the key of this device; put back what was there, or move the whole \
+         state directory away, revoke this device from another one, and link again"
+    )]
+    WrongKey(Place),
+    /// The key cannot be kept there.
+    #[error("the key cannot be kept in the {place}: {why}")]
+    NoPlace {
+        /// Where it was to go.
+        place: Place,
+        /// Why not.
+        why: String,
+    },
     /// It is some other file, or is damaged.
     #[error("{} is not a kinlinkd key file, or is damaged; restore it from a backup", .0.display())]
     NotAKey(PathBuf),
@@ -63,6 +90,14 @@ pub enum KeyError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl KeyError {
+    /// Whether the key may open later, with nothing else changed on the disk.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Locked { .. } | Self::WrongPassphrase)
+    }
 }
 
 /// `source`, with the file that it happened at.

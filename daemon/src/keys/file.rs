@@ -10,8 +10,6 @@ use zeroize::Zeroizing;
 
 use super::error::{KeyError, io_at};
 
-/// The version that is written, and the only one that is read.
-const VERSION: u8 = 1;
 /// Bytes of magic and version.
 const HEADER: usize = 9;
 
@@ -19,17 +17,32 @@ const HEADER: usize = 9;
 #[derive(Clone, Copy)]
 pub(super) struct Kind {
     pub(super) magic: [u8; 8],
-    /// Bytes behind the header.
-    pub(super) body: usize,
+    /// How many bytes stand behind the header, at least and at most, for each version from 1 on.
+    pub(super) bodies: &'static [(usize, usize)],
 }
 
 impl Kind {
     /// The first bytes of such a file.
-    pub(super) fn header(self) -> [u8; HEADER] {
-        let mut header = [VERSION; HEADER];
+    pub(super) fn header(self, version: u8) -> [u8; HEADER] {
+        let mut header = [version; HEADER];
         header[..8].copy_from_slice(&self.magic);
         header
     }
+
+    fn longest(self) -> usize {
+        self.bodies.iter().map(|(_, most)| *most).max().unwrap_or_default()
+    }
+}
+
+/// What stands behind the magic of a file.
+pub(super) struct Body {
+    pub(super) version: u8,
+    pub(super) bytes: Zeroizing<Vec<u8>>,
+}
+
+/// What `name` is called while it is written.
+pub(super) fn unfinished(name: &str) -> String {
+    format!("{name}.tmp")
 }
 
 /// A directory of such files. Only one process changes it.
@@ -64,8 +77,8 @@ impl<'a> Dir<'a> {
         }
     }
 
-    /// What stands behind the header of `name`; `None` if there is no such file.
-    pub(super) fn read(&self, name: &str, kind: Kind) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
+    /// What stands in `name`; `None` if there is no such file.
+    pub(super) fn read(&self, name: &str, kind: Kind) -> Result<Option<Body>, KeyError> {
         let path = self.path(name);
         let file = match options().read(true).open(&path) {
             Ok(file) => file,
@@ -73,7 +86,7 @@ impl<'a> Dir<'a> {
             Err(e) => return Err(io_at(&path)(e)),
         };
         check(&path, &file)?;
-        let size = HEADER + kind.body;
+        let size = HEADER + kind.longest();
         // Never grown, so no copy is left behind; one byte more shows that the file is too long.
         let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
         file.take(size as u64 + 1).read_to_end(&mut bytes).map_err(io_at(&path))?;
@@ -81,11 +94,11 @@ impl<'a> Dir<'a> {
     }
 
     /// Replaces `name`, or makes it; durable on return.
-    pub(super) fn write(&self, name: &str, kind: Kind, body: &[u8]) -> Result<(), KeyError> {
-        let unfinished = format!("{name}.tmp");
+    pub(super) fn write(&self, name: &str, kind: Kind, version: u8, body: &[u8]) -> Result<(), KeyError> {
+        let unfinished = unfinished(name);
         let path = self.path(&unfinished);
         self.erase(&unfinished)?;
-        let bytes = Zeroizing::new([&kind.header(), body].concat());
+        let bytes = Zeroizing::new([&kind.header(version), body].concat());
         self.create(&path, &bytes).map_err(io_at(&path))?;
         self.rename(&unfinished, name)
     }
@@ -177,12 +190,14 @@ fn check(path: &Path, file: &File) -> Result<(), KeyError> {
     Ok(())
 }
 
-fn parse(path: &Path, kind: Kind, bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+fn parse(path: &Path, kind: Kind, bytes: &[u8]) -> Result<Body, KeyError> {
     let other = || KeyError::NotAKey(path.to_owned());
     let (version, body) = bytes.strip_prefix(&kind.magic).and_then(<[u8]>::split_first).ok_or_else(other)?;
-    match *version {
-        VERSION if body.len() == kind.body => Ok(Zeroizing::new(body.to_vec())),
-        version if version > VERSION => Err(KeyError::Newer { path: path.to_owned(), version }),
+    match usize::from(*version).checked_sub(1).map(|at| kind.bodies.get(at)) {
+        Some(Some((least, most))) if (*least..=*most).contains(&body.len()) => {
+            Ok(Body { version: *version, bytes: Zeroizing::new(body.to_vec()) })
+        }
+        Some(None) => Err(KeyError::Newer { path: path.to_owned(), version: *version }),
         _ => Err(other()),
     }
 }

@@ -2,28 +2,37 @@
 //!
 //! | file | bytes |
 //! | --- | --- |
-//! | `key` | `KINLKKEY`, version 1 `u8`, store key 32 |
+//! | `key` | `KINLKKEY`, version 1 `u8`, store key 32; or version 2 `u8`, how it is sealed, then sealed: store key 32 |
 //! | `identity` | `KINLKIDT`, version 1 `u8`, nonce 24, then sealed under the store key: signing seed 32, HPKE seed 32, tag 16 |
 //!
 //! The identity has a file of its own so that a damaged store never costs it. The seal is
 //! XChaCha20-Poly1305 with the label `identity file` and the file's first nine bytes as associated data.
 //!
-//! Both change together, by one procedure for making, replacing and resetting:
+//! How a store key is sealed ([`Wrap`]): 1 `u8`, KiB, passes and lanes `u32` each, salt 16, for Argon2id of a passphrase; 2 `u8`,
+//! salt 16, for HKDF of a credential. Then nonce 24, ciphertext, tag 16, with the label `store key` and all that stands before as
+//! associated data.
+//!
+//! Both files change together, by one procedure for making, replacing and resetting:
 //!
 //! 1. `key.new` is written, whole and durable;
 //! 2. `identity` is replaced by one sealed under it;
 //! 3. `key` is overwritten, and `key.new` renamed to `key`.
 //!
 //! Whichever of `key.new` and `key` opens `identity` is the store key, so a crash anywhere leaves a
-//! pair that fits: before step 2 the old one, after it the new one.
+//! pair that fits: before step 2 the old one, after it the new one. A key moves to another place by steps 1 and 3: both hold the
+//! same one meanwhile.
 //!
 //! Overwriting is the best that a file system offers: an SSD, a copy-on-write file system or a
 //! backup may keep the old key. Who needs more encrypts the disk.
 
 mod error;
 mod file;
+mod means;
+mod passphrase;
+mod place;
 #[cfg(test)]
 mod tests;
+mod wrap;
 
 use std::path::Path;
 
@@ -32,14 +41,19 @@ use zeroize::Zeroizing;
 
 use crate::paths::{IDENTITY, KEY, STORE};
 pub use error::KeyError;
-use file::{Dir, Kind};
+use file::{Body, Dir, Kind, unfinished};
+pub use means::{CREDENTIAL, Means};
+pub use passphrase::Passphrase;
+pub use place::Place;
+pub use wrap::Wrap;
 
 /// The new store key while it takes over from the old one.
 const KEY_NEW: &str = "key.new";
 
-const KEY_KIND: Kind = Kind { magic: *b"KINLKKEY", body: 32 };
+const KEY_KIND: Kind = Kind { magic: *b"KINLKKEY", bodies: &[(32, 32), wrap::BODY] };
 /// Nonce, two seeds, tag.
-const IDENTITY_KIND: Kind = Kind { magic: *b"KINLKIDT", body: 24 + 64 + 16 };
+const IDENTITY_KIND: Kind = Kind { magic: *b"KINLKIDT", bodies: &[(24 + 64 + 16, 24 + 64 + 16)] };
+const IDENTITY_VERSION: u8 = 1;
 
 /// What this device keeps secret.
 #[derive(Debug)]
@@ -48,26 +62,50 @@ pub struct Keys {
     pub store_key: Secret,
     /// This device's keys.
     pub identity: Identity,
+    /// Where and how the store key is kept.
+    wrap: Wrap,
 }
 
 impl Keys {
-    /// The keys in the state directory `dir`; fresh ones if it holds neither keys nor a store. The
-    /// caller holds the [`StateLock`](crate::paths::StateLock).
+    /// [`open`](Self::open), where there is nothing but the directory.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_or_create(dir: &Path, entropy: Entropy<'_>) -> Result<Self, KeyError> {
+        Self::open(dir, &Means::default(), entropy)
+    }
+
+    /// The keys in the state directory `dir`; fresh ones, in the best place that `means` have, if it holds neither keys nor a
+    /// store. The caller holds the [`StateLock`](crate::paths::StateLock).
     ///
     /// # Errors
     /// [`KeyError`], which says what to do. An identity is never replaced by a new one because
-    /// something is missing or damaged.
-    pub fn load_or_create(dir: &Path, entropy: Entropy<'_>) -> Result<Self, KeyError> {
+    /// something is missing, locked or damaged.
+    pub fn open(dir: &Path, means: &Means, entropy: Entropy<'_>) -> Result<Self, KeyError> {
         let dir = Dir::new(dir);
         match dir.read(IDENTITY, IDENTITY_KIND)? {
-            Some(sealed) => load(&dir, &sealed),
+            Some(sealed) => load(&dir, &sealed.bytes, means),
             None if dir.has(KEY)? || dir.has(STORE)? => Err(KeyError::IdentityMissing(dir.path(IDENTITY))),
             None => {
-                let keys = Self::fresh(entropy);
+                let keys = Self::fresh(Wrap::fresh(means.best(), means, entropy)?, entropy);
                 keys.write(&dir, entropy)?;
                 Ok(keys)
             }
         }
+    }
+
+    /// Where the store key is kept.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.wrap.place()
+    }
+
+    /// Keeps the store key as `wrap` says, and wipes it where it was.
+    ///
+    /// # Errors
+    /// [`KeyError`]. The key is then in one of the two places, or in both.
+    pub fn rewrap(&mut self, dir: &Path, wrap: Wrap, entropy: Entropy<'_>) -> Result<(), KeyError> {
+        self.move_to(wrap, &Dir::new(dir), entropy)
     }
 
     /// A new store key; the identity stays. What is sealed under the old key in the store is lost, which
@@ -77,7 +115,8 @@ impl Keys {
     /// [`KeyError`]. These are then the keys that stand, the old or the new ones; but the old store key
     /// may still be on the disk, so this should be done again.
     pub fn replace_store_key(&mut self, dir: &Path, entropy: Entropy<'_>) -> Result<(), KeyError> {
-        let next = Self { store_key: Secret::random(entropy), identity: self.identity.clone() };
+        let identity = self.identity.clone();
+        let next = Self { store_key: Secret::random(entropy), identity, wrap: self.wrap.clone() };
         self.become_these(next, &Dir::new(dir), entropy)
     }
 
@@ -86,18 +125,19 @@ impl Keys {
     /// # Errors
     /// As [`replace_store_key`](Self::replace_store_key).
     pub fn reset(&mut self, dir: &Path, entropy: Entropy<'_>) -> Result<(), KeyError> {
-        self.become_these(Self::fresh(entropy), &Dir::new(dir), entropy)
+        let next = Self::fresh(self.wrap.clone(), entropy);
+        self.become_these(next, &Dir::new(dir), entropy)
     }
 
-    fn fresh(entropy: Entropy<'_>) -> Self {
-        Self { store_key: Secret::random(entropy), identity: Identity::random(entropy) }
+    fn fresh(wrap: Wrap, entropy: Entropy<'_>) -> Self {
+        Self { store_key: Secret::random(entropy), identity: Identity::random(entropy), wrap }
     }
 
     /// Writes `next`, and becomes it if the files say so: an error may come after the point of no return.
     fn become_these(&mut self, next: Self, dir: &Dir<'_>, entropy: Entropy<'_>) -> Result<(), KeyError> {
         let written = next.write(dir, entropy);
         let stands =
-            || dir.read(IDENTITY, IDENTITY_KIND).ok().flatten().and_then(|bytes| seeds(&next.store_key, &bytes));
+            || dir.read(IDENTITY, IDENTITY_KIND).ok().flatten().and_then(|body| seeds(&next.store_key, &body.bytes));
         if written.is_ok() || stands().is_some() {
             *self = next;
         }
@@ -106,27 +146,50 @@ impl Keys {
 
     /// Makes these the keys in `dir`, or leaves those that were there.
     fn write(&self, dir: &Dir<'_>, entropy: Entropy<'_>) -> Result<(), KeyError> {
-        dir.write(KEY_NEW, KEY_KIND, &self.store_key.0)?;
-        dir.write(IDENTITY, IDENTITY_KIND, &sealed(self, entropy))?;
+        self.write_key(dir, entropy)?;
+        dir.write(IDENTITY, IDENTITY_KIND, IDENTITY_VERSION, &sealed(self, entropy))?;
         settle(dir)
+    }
+
+    /// The move of a key: whichever wrap is found later opens it, and the new one counts from when it is whole.
+    fn move_to(&mut self, wrap: Wrap, dir: &Dir<'_>, entropy: Entropy<'_>) -> Result<(), KeyError> {
+        let before = std::mem::replace(&mut self.wrap, wrap);
+        if let Err(error) = self.write_key(dir, entropy) {
+            self.wrap = before;
+            return Err(error);
+        }
+        settle(dir)
+    }
+
+    fn write_key(&self, dir: &Dir<'_>, entropy: Entropy<'_>) -> Result<(), KeyError> {
+        let Body { version, bytes } = self.wrap.seal(&self.store_key, entropy);
+        dir.write(KEY_NEW, KEY_KIND, version, &bytes)
     }
 }
 
 /// The keys whose identity is `sealed`; ends a change that was cut short.
-fn load(dir: &Dir<'_>, sealed: &[u8]) -> Result<Keys, KeyError> {
-    let new = match key(dir, KEY_NEW) {
-        // It took its name when it was whole: it was being erased.
-        Err(KeyError::NotAKey(_)) => None,
-        other => other?,
+fn load(dir: &Dir<'_>, sealed: &[u8], means: &Means) -> Result<Keys, KeyError> {
+    let new = match opened(dir, KEY_NEW, sealed, means) {
+        Ok(Some(keys)) => {
+            settle(dir)?;
+            return Ok(keys);
+        }
+        // It took its name when it was whole: it was being erased. Or it is the key of an identity that was not written.
+        Ok(None) | Err(KeyError::NotAKey(_) | KeyError::Mismatch(_)) => None,
+        Err(error) if error.is_locked() || matches!(error, KeyError::WrongKey(_)) => Some(error),
+        Err(error) => return Err(error),
     };
-    if let Some(keys) = new.and_then(|key| opened(key, sealed)) {
-        settle(dir)?;
-        return Ok(keys);
+    match (opened(dir, KEY, sealed, means), new) {
+        (Ok(Some(keys)), _) => {
+            dir.erase(KEY_NEW)?;
+            dir.erase(&unfinished(KEY_NEW))?;
+            Ok(keys)
+        }
+        // It was being overwritten, which is done when the new one holds; or never written.
+        (Ok(None) | Err(KeyError::NotAKey(_) | KeyError::Mismatch(_) | KeyError::WrongKey(_)), Some(new)) => Err(new),
+        (Ok(None), None) => Err(KeyError::KeyMissing(dir.path(KEY))),
+        (Err(error), _) => Err(error),
     }
-    let key = key(dir, KEY)?.ok_or_else(|| KeyError::KeyMissing(dir.path(KEY)))?;
-    let keys = opened(key, sealed).ok_or_else(|| KeyError::Mismatch(dir.path("")))?;
-    dir.erase(KEY_NEW)?;
-    Ok(keys)
 }
 
 /// Step 3: the new key takes the old one's place.
@@ -135,9 +198,12 @@ fn settle(dir: &Dir<'_>) -> Result<(), KeyError> {
     dir.rename(KEY_NEW, KEY)
 }
 
-fn key(dir: &Dir<'_>, name: &str) -> Result<Option<Secret>, KeyError> {
-    let bytes = dir.read(name, KEY_KIND)?;
-    Ok(bytes.and_then(|bytes| Some(Secret(*bytes.first_chunk()?))))
+/// The keys that the key file `name` opens `sealed` to; `None` if there is no such file.
+fn opened(dir: &Dir<'_>, name: &str, sealed: &[u8], means: &Means) -> Result<Option<Keys>, KeyError> {
+    let Some(body) = dir.read(name, KEY_KIND)? else { return Ok(None) };
+    let (store_key, wrap) = Wrap::open(&body, means)?.ok_or_else(|| KeyError::NotAKey(dir.path(name)))?;
+    let identity = identity(&store_key, sealed).ok_or_else(|| KeyError::Mismatch(dir.path("")))?;
+    Ok(Some(Keys { store_key, identity, wrap }))
 }
 
 fn sealed(keys: &Keys, entropy: Entropy<'_>) -> Vec<u8> {
@@ -146,11 +212,10 @@ fn sealed(keys: &Keys, entropy: Entropy<'_>) -> Vec<u8> {
     seal(&keys.store_key, &aad(), &seeds, entropy)
 }
 
-fn opened(store_key: Secret, sealed: &[u8]) -> Option<Keys> {
-    let seeds = seeds(&store_key, sealed)?;
+fn identity(store_key: &Secret, sealed: &[u8]) -> Option<Identity> {
+    let seeds = seeds(store_key, sealed)?;
     let (signing, hpke) = seeds.split_first_chunk::<32>()?;
-    let identity = Identity::from_seeds(&Secret(*signing), &Secret(*hpke.first_chunk()?));
-    Some(Keys { store_key, identity })
+    Some(Identity::from_seeds(&Secret(*signing), &Secret(*hpke.first_chunk()?)))
 }
 
 fn seeds(store_key: &Secret, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
@@ -158,5 +223,5 @@ fn seeds(store_key: &Secret, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 fn aad() -> Vec<u8> {
-    [label("identity file"), IDENTITY_KIND.header().to_vec()].concat()
+    [label("identity file"), IDENTITY_KIND.header(IDENTITY_VERSION).to_vec()].concat()
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use kinlink_daemon::bus::{Bus, BusOptions, Private, SessionBus};
-use kinlink_daemon::handle::{Core, Facts, Job};
+use kinlink_daemon::handle::{Core, Facts, Job, Vault};
 use kinlink_proto::dbus::BUS_NAME;
 use kinlink_proto::engine::command::{Caller, CallerId, Command, Reply};
 use kinlink_proto::engine::error::{CommandError, ErrorKind};
@@ -81,14 +81,18 @@ pub fn core(
                     answer.send(()).ok();
                     continue;
                 }
+                Job::Unlock(_, answer) | Job::MoveKey(_, answer) => {
+                    answer.send(Ok(())).ok();
+                    continue;
+                }
             };
             if log.send(fact).is_err() {
                 return;
             }
         }
     });
-    let facts = Facts { version: "1.2.3".to_owned(), key_protection: "file" };
-    (Core::new(jobs, view, events.clone(), facts), views, events, seen)
+    let facts = Facts { version: "1.2.3".to_owned() };
+    (Core::new(jobs, view, events.clone(), facts, Vault::file()), views, events, seen)
 }
 
 pub async fn start(script: Script, session: SessionBus) -> Service {

@@ -242,6 +242,14 @@ impl Host {
         self.says(&[&["--json"], args].concat())
     }
 
+    /// Runs `kinctl --json` to its end, with a line on its input.
+    pub fn given(&self, args: &[&str], line: &str) -> Done {
+        let mut ctl = self.spawn(&[&["--json"], args].concat());
+        ctl.type_line(line);
+        ctl.close_input();
+        ctl.end()
+    }
+
     /// What `kinctl --json` prints, given that it succeeds.
     pub fn ok(&self, args: &[&str]) -> Value {
         self.run(args).ok()

@@ -9,12 +9,14 @@ use rand_chacha::rand_core::SeedableRng;
 
 use super::*;
 
+mod places;
+
 fn rng() -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(1)
 }
 
 fn load(dir: &Path) -> Result<Keys, KeyError> {
-    Keys::load_or_create(dir, &mut ChaCha20Rng::seed_from_u64(99))
+    Keys::open(dir, &places::everything(), &mut ChaCha20Rng::seed_from_u64(99))
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -25,8 +27,12 @@ fn names(dir: &Path) -> Vec<String> {
 
 /// A directory with keys in it.
 fn made() -> (tempfile::TempDir, Keys) {
-    let dir = tempfile::tempdir().unwrap();
-    let keys = Keys::load_or_create(dir.path(), &mut rng()).unwrap();
+    made_in(Place::File)
+}
+
+fn made_in(place: Place) -> (tempfile::TempDir, Keys) {
+    let (dir, keys) = (tempfile::tempdir().unwrap(), fresh_in(place, 1));
+    keys.write(&Dir::new(dir.path()), &mut rng()).unwrap();
     (dir, keys)
 }
 
@@ -36,7 +42,8 @@ fn same(a: &Keys, b: &Keys) -> bool {
 
 #[test]
 fn keys_are_made_once_and_are_private() {
-    let (dir, keys) = made();
+    let dir = tempfile::tempdir().unwrap();
+    let keys = Keys::load_or_create(dir.path(), &mut rng()).unwrap();
     assert!(same(&keys, &load(dir.path()).unwrap()));
     assert_eq!(names(dir.path()), ["identity", "key"]);
     for name in names(dir.path()) {
@@ -74,11 +81,16 @@ fn the_old_key_is_overwritten_where_it_lay() {
 }
 
 fn fresh(seed: u64) -> Keys {
-    Keys::fresh(&mut ChaCha20Rng::seed_from_u64(seed))
+    fresh_in(Place::File, seed)
+}
+
+fn fresh_in(place: Place, seed: u64) -> Keys {
+    let rng = &mut ChaCha20Rng::seed_from_u64(seed);
+    Keys::fresh(Wrap::fresh(place, &places::everything(), rng).unwrap(), rng)
 }
 
 fn copy(keys: &Keys) -> Keys {
-    Keys { store_key: keys.store_key.clone(), identity: keys.identity.clone() }
+    Keys { store_key: keys.store_key.clone(), identity: keys.identity.clone(), wrap: keys.wrap.clone() }
 }
 
 #[test]
@@ -121,9 +133,11 @@ fn stop_everywhere(old: &Keys, new: &Keys) {
 
 #[test]
 fn a_crash_at_any_step_leaves_a_pair_that_fits() {
-    let old = fresh(7);
-    stop_everywhere(&old, &fresh(8));
-    stop_everywhere(&old, &Keys { identity: old.identity.clone(), ..fresh(8) });
+    for place in Place::ALL {
+        let (old, new) = (fresh_in(place, 7), fresh_in(place, 8));
+        stop_everywhere(&old, &new);
+        stop_everywhere(&old, &Keys { identity: old.identity.clone(), ..new });
+    }
 }
 
 #[test]
@@ -132,12 +146,12 @@ fn a_crash_while_a_change_is_ended_or_undone_can_be_loaded_again() {
     for (stands, steps) in [&old, &new].into_iter().flat_map(|keys| (0..8).map(move |steps| (keys, steps))) {
         let dir = tempfile::tempdir().unwrap();
         let files = Dir::new(dir.path());
-        files.write(KEY, KEY_KIND, &old.store_key.0).unwrap();
-        files.write(KEY_NEW, KEY_KIND, &new.store_key.0).unwrap();
-        files.write(IDENTITY, IDENTITY_KIND, &sealed(stands, &mut rng())).unwrap();
+        files.write(KEY, KEY_KIND, 1, &old.store_key.0).unwrap();
+        files.write(KEY_NEW, KEY_KIND, 1, &new.store_key.0).unwrap();
+        files.write(IDENTITY, IDENTITY_KIND, 1, &sealed(stands, &mut rng())).unwrap();
         files.steps.set(steps);
         let identity = files.read(IDENTITY, IDENTITY_KIND).unwrap().unwrap();
-        let stopped = super::load(&files, &identity);
+        let stopped = super::load(&files, &identity.bytes, &Means::default());
         assert!(stopped.is_ok_and(|keys| same(&keys, stands)) || steps < 4, "{steps} steps are enough");
         assert!(same(&load(dir.path()).unwrap(), stands), "after {steps} steps");
         assert_eq!(names(dir.path()), ["identity", "key"]);
@@ -183,7 +197,8 @@ fn damaged_foreign_and_exposed_files_are_refused_with_the_remedy() {
     assert!(edit(KEY, |bytes| bytes.truncate(30)).contains("not a kinlinkd key file"));
     assert!(edit(IDENTITY, |bytes| bytes.push(0)).contains("not a kinlinkd key file"));
     assert!(edit(IDENTITY, |bytes| bytes.clear()).contains("not a kinlinkd key file"));
-    assert!(edit(KEY, |bytes| bytes[8] = 2).contains("newer kinlinkd (version 2)"));
+    assert!(edit(KEY, |bytes| bytes[8] = 3).contains("newer kinlinkd (version 3)"));
+    assert!(edit(KEY, |bytes| bytes[8] = 0).contains("not a kinlinkd key file"));
     let mode = said(|dir| fs::set_permissions(dir.join(KEY), Permissions::from_mode(0o640)).unwrap());
     assert!(mode.contains("0640") && mode.contains("chmod 600"), "{mode}");
 }
