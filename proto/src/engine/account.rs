@@ -62,6 +62,9 @@ impl Engine {
     pub(super) fn absorb(&mut self, cx: &mut Cx<'_>, batch: &[Vec<u8>], from: Option<ConnId>) -> Result<(), Fail> {
         let (before, void) = (self.standings(), self.own_contradicted());
         let new = self.roster.insert(batch).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+        if let Some(id) = from {
+            self.ask_for(id, self.roster.waiting().collect());
+        }
         if new.is_empty() {
             return Ok(());
         }
@@ -73,7 +76,7 @@ impl Engine {
         self.changed.report = true;
         self.admit();
         self.close_those_out(&before);
-        self.spread(&new, from);
+        self.changed.said.extend(new.iter().map(|id| (*id, from)));
         self.roster_changed(cx, &before)?;
         self.say_again(cx, &void)
     }
@@ -93,16 +96,6 @@ impl Engine {
             number = number.saturating_add(1);
         }
         Ok(())
-    }
-
-    /// Hands new statements to every peer that is in, but the one they came from.
-    fn spread(&mut self, new: &[StatementId], from: Option<ConnId>) {
-        let statements: Vec<Vec<u8>> =
-            new.iter().filter_map(|id| self.roster.statement(*id)).map(|s| s.bytes.clone()).collect();
-        let to: Vec<ConnId> = self.ready().map(|(id, _)| id).filter(|id| Some(*id) != from).collect();
-        for conn in to {
-            self.send_statements(conn, &statements);
-        }
     }
 
     pub(super) fn send_statements(&mut self, conn: ConnId, statements: &[Vec<u8>]) {
@@ -127,6 +120,11 @@ impl Engine {
     fn close_those_out(&mut self, before: &BTreeMap<DeviceId, Status>) {
         for device in self.newly_out(before) {
             self.close_device(device);
+            // Nobody hears from it any more, nor has to be told that.
+            for conn in self.conns.values_mut() {
+                conn.near.remove(&device);
+                conn.told.remove(&device);
+            }
         }
         let unconfirmed = |conn: &Conn| {
             !conn.closing && self.roster.evaluation().device(conn.peer).map(|d| d.status) == Some(Status::Unconfirmed)

@@ -10,11 +10,12 @@ use super::io::{ConnId, Output};
 use super::view::AddressSource;
 use super::whole::Whole;
 use super::{Cx, Engine, Fail};
-use crate::id::{DeviceId, Hash, JournalId, RunId};
+use crate::id::{DeviceId, EpochId, Hash, JournalId, RunId, StatementId};
 use crate::journal::Position;
 use crate::key::Secret;
 use crate::limits;
 use crate::roster::Status;
+use crate::roster::statement::Parent;
 use crate::store::StoreError;
 use crate::sync::transfer::Incoming;
 use crate::time::{Mono, Wall};
@@ -82,6 +83,16 @@ pub(super) struct Conn {
     pub(super) near: BTreeSet<DeviceId>,
     /// Whom this device is connected with, as it was told.
     pub(super) told: BTreeSet<DeviceId>,
+    /// When it was last asked for statements: what this device held, and of what it knew that it lacks it.
+    pub(super) sought: (Vec<Parent>, Vec<StatementId>),
+    /// How many statements there were when it last asked for them.
+    pub(super) answered: usize,
+    /// Epochs whose secret it holds, or was handed.
+    pub(super) epochs: BTreeSet<EpochId>,
+    /// Epochs whose secret it asked for.
+    pub(super) lacks: BTreeSet<EpochId>,
+    /// Epochs whose secret it was asked for.
+    pub(super) lacking: Vec<EpochId>,
 }
 
 impl Engine {
@@ -125,6 +136,11 @@ impl Engine {
             reports: BTreeMap::new(),
             near: BTreeSet::new(),
             told: BTreeSet::new(),
+            sought: (Vec::new(), Vec::new()),
+            answered: 0,
+            epochs: BTreeSet::new(),
+            lacks: BTreeSet::new(),
+            lacking: Vec::new(),
         };
         self.conns.insert(id, conn);
         // The roster of this moment decides, whatever the handshake was admitted by.
@@ -370,6 +386,7 @@ impl Engine {
         let Some(conn) = self.conns.get_mut(&id) else { return Ok(()) };
         conn.theirs = hello.journals.iter().map(|position| (position.journal, *position)).collect();
         conn.reports = hello.reports.iter().copied().collect();
+        conn.epochs = hello.epochs.iter().copied().collect();
         self.changed.view = true;
         self.changed.peers = true;
         if self.local.pending.is_some() {
@@ -377,7 +394,7 @@ impl Engine {
         }
         let lacking: Vec<Vec<u8>> = self.roster.missing(&hello.heads).into_iter().map(|s| s.bytes.clone()).collect();
         self.send_statements(id, &lacking);
-        self.send_lacking(cx, id, peer, &hello.epochs);
+        self.send_lacking(cx, id);
         self.send_reports(id, self.reports.keys().copied().collect::<Vec<_>>());
         self.met = true;
         self.compare_own(cx, id)?;

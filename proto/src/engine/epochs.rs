@@ -7,6 +7,8 @@ use super::{Cx, Engine, Fail, refuse};
 use crate::engine::error::ErrorKind;
 use crate::id::{DeviceId, EpochId, StatementId};
 use crate::key::Secret;
+use crate::limits;
+use crate::roster::EpochInfo;
 use crate::roster::epoch::{History, SealedEpoch, seal_epoch, seal_history};
 use crate::roster::keyring::commitment;
 use crate::roster::statement::{Action, EpochAction};
@@ -46,41 +48,96 @@ impl Engine {
         });
         let epoch = EpochId::from(self.state(cx, action)?);
         self.keep_secret(cx, epoch, secret)?;
-        let peers: Vec<(ConnId, DeviceId)> = self.ready().map(|(id, conn)| (id, conn.peer)).collect();
-        for (conn, peer) in peers {
-            self.send_epochs(cx, conn, peer);
-        }
+        self.changed.opened.push(epoch);
         Ok(epoch)
     }
 
+    /// Seals epochs that were made or opened here to the peers: as their maker to everybody, else to those who do not hear
+    /// from their maker, or asked for them.
+    pub(super) fn hand_out_epochs(&mut self, cx: &mut Cx<'_>) {
+        let opened = std::mem::take(&mut self.changed.opened);
+        if opened.is_empty() {
+            return;
+        }
+        let maker = |epoch: &EpochId| self.roster.statement(StatementId(epoch.0)).map(|said| said.author);
+        let opened: Vec<(EpochId, DeviceId)> = opened.iter().filter_map(|id| Some((*id, maker(id)?))).collect();
+        let me = self.device();
+        for id in self.ready().map(|(id, _)| id).collect::<Vec<_>>() {
+            let Some(conn) = self.conns.get(&id) else { continue };
+            let lacks = |(epoch, maker): &&(EpochId, DeviceId)| {
+                !conn.epochs.contains(epoch) && (*maker == me || !conn.hears(*maker) || conn.lacks.contains(epoch))
+            };
+            let lacking: Vec<(EpochId, DeviceId)> = opened.iter().filter(lacks).copied().collect();
+            let made = lacking.iter().any(|(_, maker)| *maker == me);
+            let lacking: Vec<EpochId> = lacking.into_iter().map(|(epoch, _)| epoch).collect();
+            match made {
+                true => self.send_epochs(cx, id),
+                false => self.send_each(cx, id, &lacking),
+            }
+        }
+    }
+
+    /// Epochs that were sealed to this device and did not arrive.
+    pub(super) fn lacking_epochs(&self) -> Vec<EpochId> {
+        let (me, evaluation) = (self.device(), self.roster.evaluation());
+        if !evaluation.entitled().any(|device| device.id == me) {
+            return Vec::new();
+        }
+        let lacks = |epoch: &&EpochInfo| epoch.recipients.contains(&me) && self.keyring.secret(epoch.id).is_none();
+        let lacking: BTreeSet<EpochId> = evaluation.epochs.iter().filter(lacks).map(|epoch| epoch.id).collect();
+        lacking.into_iter().take(limits::EPOCHS).collect()
+    }
+
+    /// A peer asks for epochs that were sealed to it and did not arrive. What is not held here it gets when it is.
+    pub(super) fn receive_lacks(&mut self, cx: &mut Cx<'_>, id: ConnId, lacks: &[EpochId]) -> Result<(), Fail> {
+        let Some(conn) = self.conns.get_mut(&id) else { return Ok(()) };
+        conn.lacks = lacks.iter().copied().collect();
+        let again = lacks.iter().filter(|epoch| conn.epochs.remove(epoch)).count() > 0;
+        if again {
+            self.count_again(id)?;
+        }
+        if lacks.iter().any(|epoch| self.keyring.secret(*epoch).is_some()) {
+            self.send_lacking(cx, id);
+        }
+        Ok(())
+    }
+
     /// Seals the newest epoch held, and what came before it, to a peer that is entitled to it.
-    pub(super) fn send_epochs(&mut self, cx: &mut Cx<'_>, conn: ConnId, peer: DeviceId) {
+    fn send_epochs(&mut self, cx: &mut Cx<'_>, id: ConnId) {
+        let Some(peer) = self.conns.get(&id).map(|conn| conn.peer) else { return };
         let Some((sealed, history)) = self.seal_for(cx, peer) else { return };
+        let held: Vec<EpochId> = self.epochs().collect();
+        self.conns.entry(id).and_modify(|conn| conn.epochs.extend(held));
         let message = Message::Epochs { sealed: vec![sealed], histories: vec![history] };
-        self.outputs.push_back(Output::Send { conn, frame: message.to_frame() });
+        self.outputs.push_back(Output::Send { conn: id, frame: message.to_frame() });
     }
 
     /// Hands a peer what it lacks of the epochs held here: with the newest fit one, which opens the others; or, while
     /// nobody has made one since somebody went out, each by itself, as somebody may have written under it.
-    pub(super) fn send_lacking(&mut self, cx: &mut Cx<'_>, conn: ConnId, peer: DeviceId, theirs: &[EpochId]) {
-        let lacking: Vec<EpochId> = self.epochs().filter(|epoch| theirs.binary_search(epoch).is_err()).collect();
+    pub(super) fn send_lacking(&mut self, cx: &mut Cx<'_>, id: ConnId) {
+        let Some(conn) = self.conns.get(&id) else { return };
+        let lacking: Vec<EpochId> = self.epochs().filter(|epoch| !conn.epochs.contains(epoch)).collect();
         match self.held_write_epoch() {
             _ if lacking.is_empty() => {}
-            Some(_) => self.send_epochs(cx, conn, peer),
-            None => self.send_each(cx, conn, peer, &lacking),
+            Some(_) => self.send_epochs(cx, id),
+            None => self.send_each(cx, id, &lacking),
         }
     }
 
     /// Seals epochs one by one to a peer that may read them.
-    fn send_each(&mut self, cx: &mut Cx<'_>, conn: ConnId, peer: DeviceId, epochs: &[EpochId]) {
-        let Some(account) = self.account() else { return };
+    fn send_each(&mut self, cx: &mut Cx<'_>, id: ConnId, epochs: &[EpochId]) {
+        let (Some(account), Some(conn)) = (self.account(), self.conns.get_mut(&id)) else { return };
+        let peer = conn.peer;
         let Some(device) = self.roster.evaluation().entitled().find(|device| device.id == peer) else { return };
         let seal = |epoch: &EpochId| {
             seal_epoch(account, *epoch, peer, &device.hpke, self.keyring.secret(*epoch)?, &mut *cx.entropy)
         };
-        let sealed = epochs.iter().filter_map(seal).collect();
-        let message = Message::Epochs { sealed, histories: Vec::new() };
-        self.outputs.push_back(Output::Send { conn, frame: message.to_frame() });
+        let sealed: Vec<Vec<u8>> = epochs.iter().filter_map(seal).collect();
+        if !sealed.is_empty() {
+            conn.epochs.extend(epochs);
+            let message = Message::Epochs { sealed, histories: Vec::new() };
+            self.outputs.push_back(Output::Send { conn: id, frame: message.to_frame() });
+        }
     }
 
     /// The newest epoch held that `peer` may read, sealed to it, with the history that it opens.
@@ -141,11 +198,7 @@ impl Engine {
         let changes = self.sessions.retry_waiting(cx.store, &self.keyring, &self.journals, new)?;
         self.changes(changes);
         self.changed.view = true;
-        // Whoever is connected already may not reach their maker.
-        let peers: Vec<(ConnId, DeviceId)> = self.ready().map(|(id, conn)| (id, conn.peer)).collect();
-        for (conn, peer) in peers {
-            self.send_each(cx, conn, peer, new);
-        }
+        self.changed.opened.extend(new);
         Ok(())
     }
 }

@@ -61,7 +61,7 @@ pub use load::LoadError;
 use local::Local;
 use view::View;
 
-use crate::id::{DeviceId, EpochId, RunId};
+use crate::id::{DeviceId, EpochId, RunId, StatementId};
 use crate::journal::Journals;
 use crate::key::{Entropy, Identity, Secret};
 use crate::roster::Roster;
@@ -154,6 +154,10 @@ struct Changed {
     cut: BTreeSet<crate::id::JournalId>,
     /// Whom this device is connected with.
     peers: bool,
+    /// Statements that were taken in, and from whom.
+    said: Vec<(StatementId, Option<ConnId>)>,
+    /// Epochs whose secret is here by now.
+    opened: Vec<EpochId>,
     /// Something that the next report says.
     report: bool,
     /// It is being said which revocations were applied here.
@@ -249,6 +253,8 @@ impl Engine {
     /// As [`Self::handle`].
     pub fn settle(&mut self, cx: &mut Cx<'_>) -> Result<(), StoreError> {
         self.sessions.settle(cx.store)?;
+        self.spread(cx.now.mono);
+        self.hand_out_epochs(cx);
         let changed = std::mem::take(&mut self.changed);
         if changed.wrote {
             self.push_own(cx)?;

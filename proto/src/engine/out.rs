@@ -12,6 +12,8 @@ impl Engine {
     /// sessions and why, and the store key is replaced so that no old page of the store can be read.
     pub(super) fn put_out(&mut self, cx: &mut Cx<'_>) -> Result<(), Fail> {
         let by = self.removal_of(self.device());
+        // Before the connections end: nobody else may know.
+        self.spread(cx.now.mono);
         self.end_all_sessions(&by);
         self.local.out = true;
         self.local.erasing = true;

@@ -96,6 +96,8 @@ impl Engine {
             self.seen(cx, said.device, said.time.min(cx.now.wall))?;
             if let Some(id) = from.filter(|_| direct) {
                 self.reported(cx.now.mono, id, &said.journals)?;
+                let unknown = said.heads.iter().map(|head| head.id).filter(|id| self.roster.statement(*id).is_none());
+                self.ask_for(id, unknown.collect());
             }
             self.pass_on_report(cx.now.mono, said.device, from);
             self.keep_report(cx, report)?;

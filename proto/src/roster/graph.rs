@@ -155,6 +155,11 @@ impl Roster {
         self.graph.find(id).map(|index| self.graph.at(index))
     }
 
+    /// The ids of statements that wait for those that they build upon.
+    pub fn waiting(&self) -> impl Iterator<Item = StatementId> {
+        self.waiting.keys().copied()
+    }
+
     /// Every valid statement, parents first.
     pub fn statements(&self) -> impl Iterator<Item = &Statement> {
         self.graph.statements().iter()
