@@ -1,5 +1,7 @@
 //! Keys and the few cryptographic operations that the formats need, in terms of well-known crates.
 
+use std::ops::Range;
+
 use aes_gcm_siv::Aes256GcmSiv;
 use chacha20poly1305::aead::{Aead, AeadInOut, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
@@ -298,19 +300,21 @@ pub(crate) mod work {
     }
 }
 
-/// As [`open`], into `plain`, which is cleared first: whoever opens many keeps the buffer. Whether it did; if not, `plain` is
-/// empty.
+/// As [`open`], behind what is in `plain` already: whoever opens many keeps one buffer. Where in it that is; `None` leaves it as
+/// it was.
 #[must_use]
-pub fn open_into(key: &Secret, aad: &[u8], sealed: &[u8], plain: &mut Vec<u8>) -> bool {
-    plain.clear();
-    let Some((nonce, ciphertext)) = sealed.split_first_chunk::<NONCE>() else { return false };
+pub fn open_behind(key: &Secret, aad: &[u8], sealed: &[u8], plain: &mut Vec<u8>) -> Option<Range<usize>> {
+    let (nonce, rest) = sealed.split_first_chunk::<NONCE>()?;
+    let (ciphertext, tag) = rest.split_last_chunk::<TAG>()?;
+    let start = plain.len();
     plain.extend_from_slice(ciphertext);
     let cipher = XChaCha20Poly1305::new(&Key::from(key.0));
-    let opened = cipher.decrypt_in_place(&XNonce::from(*nonce), aad, plain).is_ok();
-    if !opened {
-        plain.clear();
+    let content = plain.get_mut(start..)?;
+    if cipher.decrypt_inout_detached(&XNonce::from(*nonce), aad, content.into(), &(*tag).into()).is_err() {
+        plain.truncate(start);
+        return None;
     }
-    opened
+    Some(start..plain.len())
 }
 
 /// Seals a row of the index so that the same row is always sealed alike: AES-256-GCM-SIV (RFC 8452), whose nonces may repeat.

@@ -65,6 +65,7 @@ impl Core {
             Output::Discover(keys) => self.net.discover(keys),
             Output::CloseLinking => self.net.close_linking(),
             Output::Admit(devices) => self.admission.admit(devices),
+            Output::Keys(keyring) => self.admission.give(keyring),
             Output::Restored => tracing::warn!(
                 event = log::RESTORED,
                 "restored: this device was set back to an older state of its disk; it takes in what it lost, and writes to a new generation"

@@ -378,7 +378,9 @@ fn net_fact(event: NetEvent) -> Input {
             Input::LinkConnected { conn: ConnId(conn), peer, dialled: dialled.map(PairingId), address, exporter }
         }
         NetEvent::Received { conn, frame } => Input::Received { conn: ConnId(conn), frame },
-        NetEvent::Transfer { conn, stream, frame, room: _ } => Input::Transfer { conn: ConnId(conn), stream, frame },
+        NetEvent::Transfer { conn, stream, frame, prepared, room: _ } => {
+            Input::Transfer { conn: ConnId(conn), stream, frame, prepared }
+        }
         NetEvent::Disconnected { conn, code } => Input::Disconnected { conn: ConnId(conn), code },
         NetEvent::DialFailed { device, reason } => Input::DialFailed { device, reason },
         NetEvent::Silent { conn } => Input::Silent { conn: ConnId(conn) },

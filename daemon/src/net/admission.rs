@@ -1,4 +1,4 @@
-//! Who may connect on `kinlink/1`.
+//! Who may connect on `kinlink/1`, and what opens what they bring.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -6,11 +6,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use kinlink_proto::id::DeviceId;
 use kinlink_proto::limits;
+use kinlink_proto::roster::keyring::Keyring;
 
 /// Addresses that are remembered: two for each device of the largest account.
 const REMEMBERED: usize = 2 * limits::DEVICES_MAX;
 
-/// The keys that may connect at this moment, and the addresses that worked before. Shared between the task
+/// The keys that may connect at this moment, the secrets that open what arrives, and the addresses that worked before. Shared between the task
 /// that owns the roster and the TLS verifiers; cheap to clone. The lock is held for one look-up, never across an await.
 #[derive(Clone, Debug, Default)]
 pub struct Admission(Arc<RwLock<State>>);
@@ -18,6 +19,7 @@ pub struct Admission(Arc<RwLock<State>>);
 #[derive(Debug, Default)]
 struct State {
     devices: BTreeSet<DeviceId>,
+    keyring: Arc<Keyring>,
     /// The newest last.
     addresses: VecDeque<IpAddr>,
 }
@@ -32,6 +34,16 @@ impl Admission {
     /// Replaces the keys: those that are linked, and those that were revoked and are still to be told.
     pub fn admit(&self, devices: impl IntoIterator<Item = DeviceId>) {
         self.write(|state| state.devices = devices.into_iter().collect());
+    }
+
+    /// Replaces what opens operations.
+    pub fn give(&self, keyring: Keyring) {
+        self.write(|state| state.keyring = Arc::new(keyring));
+    }
+
+    /// What opens operations at this moment; not to be kept.
+    pub(super) fn keyring(&self) -> Arc<Keyring> {
+        self.read(|state| state.keyring.clone())
     }
 
     /// Remembers an address at which a key that may connect was met: room is kept for it when strangers flood the port.

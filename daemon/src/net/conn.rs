@@ -14,6 +14,7 @@ use quinn::{Connection, ConnectionError, Endpoint, ReadError, RecvStream, SendSt
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use super::admission::Admission;
 use super::event::NetEvent;
 use super::framing::{self, FrameError};
 use super::gate::Permit;
@@ -72,6 +73,7 @@ pub(super) struct Registry {
     names: Arc<AtomicU64>,
     /// Tasks that hold a connection.
     running: Arc<watch::Sender<usize>>,
+    admission: Admission,
 }
 
 /// What the owner of the state holds of a connection.
@@ -101,6 +103,11 @@ impl Order {
 }
 
 impl Registry {
+    /// Without any. What transfers bring is opened with what `admission` has.
+    pub(super) fn new(admission: Admission) -> Self {
+        Self { admission, ..Self::default() }
+    }
+
     /// Takes a connection in and runs it in a task of its own; `announce` makes the event that tells its name.
     pub(super) fn run(&self, mut live: Live, events: mpsc::Sender<NetEvent>, announce: impl FnOnce(u64) -> NetEvent) {
         let name = self.names.fetch_add(1, Ordering::Relaxed);
@@ -269,7 +276,7 @@ impl Task {
             told = self.events.send(announcement) => told.is_err().then_some(CloseCode::ShuttingDown),
         };
         let code = match ended {
-            None => self.exchange(live).await,
+            None => self.exchange(live, &registry.admission).await,
             // Nobody has heard of it.
             Some(code) => {
                 quic::close(&live.connection, code);
@@ -285,7 +292,7 @@ impl Task {
     }
 
     /// Reads and writes until the connection ends; the code that the peer closed with.
-    async fn exchange(&mut self, live: Live) -> Option<CloseCode> {
+    async fn exchange(&mut self, live: Live, admission: &Admission) -> Option<CloseCode> {
         let unknown = self.first.is_some();
         if let Some(frame) = self.first.take()
             && self.events.send(NetEvent::Received { conn: self.name, frame }).await.is_err()
@@ -300,7 +307,7 @@ impl Task {
             biased;
             order = &mut self.order => End::Ordered(order.unwrap_or(Order::STOP)),
             end = read_control(&connection, &mut recv, &grants, self.name, &self.events) => end,
-            () = receive_transfers(&connection, &grants, self.name, &self.events) => End::Fault,
+            () = receive_transfers(&connection, &grants, self.name, &self.events, admission) => End::Fault,
             never = transfer::send(&connection, &mut self.produces, &writes) => never,
             never = writing.forever() => never,
             never = writes.watch(limits::SILENT, self.name, &self.events), if protocol == Protocol::Sync => never,
@@ -352,9 +359,15 @@ impl Grants {
 }
 
 /// Hands transfers on, of peers that are known.
-async fn receive_transfers(connection: &Connection, grants: &Grants, name: u64, events: &mpsc::Sender<NetEvent>) {
+async fn receive_transfers(
+    connection: &Connection,
+    grants: &Grants,
+    name: u64,
+    events: &mpsc::Sender<NetEvent>,
+    admission: &Admission,
+) {
     grants.known().await;
-    transfer::receive(connection, name, events).await;
+    transfer::receive(connection, name, events, admission).await;
 }
 
 /// Hands frames of the control stream on. What arrived before the peer closed is still handed on.

@@ -121,9 +121,9 @@ impl Net {
         let (endpoint, port) = bound.map_err(|source| NetError::Bind { port: 0, source })?;
         let shared = Arc::new(Shared {
             tls,
+            registry: Registry::new(admission.clone()),
             admission,
             events,
-            registry: Registry::default(),
             strangers: Strangers::default(),
             port: AtomicU16::new(port),
             links,

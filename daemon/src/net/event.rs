@@ -1,6 +1,7 @@
 //! What the network tells the one task that owns the state.
 
 use kinlink_proto::id::DeviceId;
+use kinlink_proto::sync::transfer::Prepared;
 use kinlink_proto::wire::address::Address;
 use kinlink_proto::wire::frame::{CloseCode, Frame};
 use tokio::sync::OwnedSemaphorePermit;
@@ -50,6 +51,8 @@ pub enum NetEvent {
         stream: u64,
         /// What.
         frame: Frame,
+        /// What was worked out of it, if it is a segment.
+        prepared: Option<Prepared>,
         /// While this is held, it counts among what a peer may have waiting here.
         room: OwnedSemaphorePermit,
     },

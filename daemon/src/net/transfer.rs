@@ -4,11 +4,14 @@ use std::future::pending;
 use std::sync::Arc;
 
 use kinlink_proto::limits;
+use kinlink_proto::sync::transfer::{Prepared, Preparer};
 use kinlink_proto::wire::frame::{CloseCode, Frame};
+use kinlink_proto::wire::message::kind;
 use quinn::{Connection, ReadError, RecvStream, SendStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
+use super::admission::Admission;
 use super::event::NetEvent;
 use super::framing::{self, FrameError};
 use super::quic;
@@ -22,6 +25,8 @@ const AHEAD: usize = 1;
 /// Frames of one peer's transfers, of at most 6 MiB each, that are arriving or wait for the owner of the state: one is stored
 /// while the next ones come.
 const WAITING: usize = 3;
+/// Bytes of a segment from which on working it out takes longer than waking a thread for it.
+const WORTH_IT: usize = 64 * 1024;
 /// Behind the control stream: live changes overtake a first sync.
 const PRIORITY: i32 = -1;
 
@@ -114,13 +119,21 @@ impl Drop for Outgoing {
 }
 
 /// Hands the frames of the peer's transfers on; returns when the peer broke the protocol.
-pub(super) async fn receive(connection: &Connection, name: u64, events: &mpsc::Sender<NetEvent>) {
+pub(super) async fn receive(
+    connection: &Connection,
+    name: u64,
+    events: &mpsc::Sender<NetEvent>,
+    admission: &Admission,
+) {
     let mut running = JoinSet::new();
     let room = Arc::new(Semaphore::new(WAITING));
     loop {
         tokio::select! {
             stream = connection.accept_uni() => match stream {
-                Ok(stream) => drop(running.spawn(receive_one(stream, name, events.clone(), room.clone()))),
+                Ok(stream) => {
+                    let (events, room, admission) = (events.clone(), room.clone(), admission.clone());
+                    running.spawn(receive_one(stream, name, events, room, admission));
+                }
                 Err(_) => pending().await, // The reader of the control stream says how the connection ended.
             },
             Some(done) = running.join_next(), if !running.is_empty() => {
@@ -138,13 +151,18 @@ async fn receive_one(
     name: u64,
     events: mpsc::Sender<NetEvent>,
     room: Arc<Semaphore>,
+    admission: Admission,
 ) -> Result<(), FrameError> {
     let number = stream.id().index();
+    let mut preparer = Preparer::default();
     // The semaphore is never closed.
     while let Ok(room) = room.clone().acquire_owned().await {
         match framing::read(&mut stream, limits::FRAME_SEGMENT).await {
             Ok(Some(frame)) => {
-                if events.send(NetEvent::Transfer { conn: name, stream: number, frame, room }).await.is_err() {
+                let prepared;
+                (preparer, prepared) = prepare(preparer, &frame, &admission).await;
+                let event = NetEvent::Transfer { conn: name, stream: number, frame, prepared, room };
+                if events.send(event).await.is_err() {
                     return Ok(());
                 }
             }
@@ -154,4 +172,22 @@ async fn receive_one(
         }
     }
     Ok(())
+}
+
+/// Works a segment out on another thread, while the owner of the state stores the one before.
+async fn prepare(mut preparer: Preparer, frame: &Frame, admission: &Admission) -> (Preparer, Option<Prepared>) {
+    match frame.kind {
+        kind::TRANSFER_HEADER => preparer.header(&frame.body),
+        kind::SEGMENT if frame.body.len() >= WORTH_IT => {
+            let (body, keyring) = (frame.body.clone(), admission.keyring());
+            let worked = spawn_blocking(move || {
+                let prepared = preparer.segment(&body, &keyring);
+                (preparer, prepared)
+            });
+            // It fails only while the runtime stops.
+            return worked.await.unwrap_or_default();
+        }
+        _ => {}
+    }
+    (preparer, None)
 }

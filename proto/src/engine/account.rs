@@ -47,6 +47,7 @@ impl Engine {
         let account = AccountId::from(genesis.id);
         self.absorb(cx, std::slice::from_ref(&genesis.bytes), None)?;
         self.keyring = crate::roster::keyring::Keyring::new(account);
+        self.changed.keys = true;
         self.make_epoch(cx)?;
         Ok(account)
     }

@@ -8,7 +8,7 @@ use crate::id::JournalId;
 use crate::journal::Head;
 use crate::limits;
 use crate::store::StoreError;
-use crate::sync::transfer::{Applied, Incoming, Segment, TransferError, TransferHeader};
+use crate::sync::transfer::{Applied, Incoming, Prepared, Segment, TransferError, TransferHeader, Worked};
 use crate::wire::Decode;
 use crate::wire::frame::{CloseCode, Frame};
 use crate::wire::message::kind;
@@ -30,7 +30,7 @@ impl Engine {
         }
         let Some(mut incoming) = self.start_transfer(cx, id, header, head)? else { return Ok(()) };
         for segment in segments {
-            if !self.take_segment(cx, id, &mut incoming, segment)? {
+            if !self.take_segment(cx, id, &mut incoming, segment, None)? {
                 break;
             }
         }
@@ -43,6 +43,7 @@ impl Engine {
         id: ConnId,
         stream: u64,
         frame: &Frame,
+        prepared: Option<Prepared>,
     ) -> Result<(), StoreError> {
         let open = self.conns.get(&id).is_some_and(|conn| conn.ready && !conn.closing);
         if !open || self.local.pending.is_some() {
@@ -51,7 +52,7 @@ impl Engine {
         self.lives(id);
         let result = match frame.kind {
             kind::TRANSFER_HEADER => self.open_stream(cx, id, stream, &frame.body),
-            kind::SEGMENT => self.stream_segment(cx, id, stream, &frame.body),
+            kind::SEGMENT => self.stream_segment(cx, id, stream, &frame.body, prepared),
             _ if frame.critical() => Err(Fail::Peer(CloseCode::UpdateNeeded)),
             _ => Ok(()),
         };
@@ -74,7 +75,14 @@ impl Engine {
         Ok(())
     }
 
-    fn stream_segment(&mut self, cx: &mut Cx<'_>, id: ConnId, stream: u64, segment: &Bytes) -> Result<(), Fail> {
+    fn stream_segment(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConnId,
+        stream: u64,
+        segment: &Bytes,
+        prepared: Option<Prepared>,
+    ) -> Result<(), Fail> {
         if let Some(mut whole) = self.conns.get_mut(&id).and_then(|conn| conn.wholes.remove(&stream)) {
             self.take_whole(cx, &mut whole, segment)?;
             if let (false, Some(conn)) = (whole.is_done(), self.conns.get_mut(&id)) {
@@ -85,7 +93,7 @@ impl Engine {
         let Some(mut incoming) = self.conns.get_mut(&id).and_then(|conn| conn.incoming.remove(&stream)) else {
             return Ok(());
         };
-        let goes_on = self.take_segment(cx, id, &mut incoming, segment)? && incoming.next() < incoming.size();
+        let goes_on = self.take_segment(cx, id, &mut incoming, segment, prepared)? && incoming.next() < incoming.size();
         if let (true, Some(conn)) = (goes_on, self.conns.get_mut(&id)) {
             conn.incoming.insert(stream, incoming);
         }
@@ -135,15 +143,24 @@ impl Engine {
         id: ConnId,
         incoming: &mut Incoming,
         bytes: &Bytes,
+        prepared: Option<Prepared>,
     ) -> Result<bool, Fail> {
-        let segment = Segment::from_buffer(bytes).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+        let (segment, worked) = match prepared.and_then(|prepared| prepared.of(incoming.journal())) {
+            Some(prepared) => prepared,
+            None => {
+                let segment = Segment::from_buffer(bytes).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
+                (segment, Worked::default())
+            }
+        };
         let (from, held) = (segment.from, self.journals.size(incoming.journal()));
-        let applied = match incoming.segment(&mut self.journals, cx.store, segment) {
+        let applied = match incoming.segment(&mut self.journals, cx.store, segment, &worked) {
             Ok(applied) => applied,
             Err(error) => return self.unfinished(cx, id, incoming.journal(), from, error).map(|()| false),
         };
         for operation in &applied.operations {
-            let change = self.sessions.apply(cx.store, &self.keyring, &operation.header, operation.ciphertext())?;
+            let (header, ciphertext) = (&operation.header, operation.ciphertext());
+            let opened = worked.content(header.number);
+            let change = self.sessions.apply(cx.store, &self.keyring, header, ciphertext, opened)?;
             self.changes(change);
         }
         if let Some(conn) = self.conns.get_mut(&id) {

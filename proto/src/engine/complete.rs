@@ -117,6 +117,7 @@ impl Engine {
         self.sessions.clear(cx.store)?;
         self.roster = Roster::new();
         self.keyring = Keyring::new(account);
+        self.changed.keys = true;
         self.reports.clear();
         self.local.pending = None;
         self.local.generation = 0;

@@ -265,7 +265,7 @@ impl Engine {
         let author =
             Author { identity: &self.config.identity, account, run: self.config.run, generation: journal.generation };
         let operation = self.journals.append(cx.store, &author, session, epoch, seal)?;
-        let change = self.sessions.apply(cx.store, &self.keyring, &operation.header, operation.ciphertext())?;
+        let change = self.sessions.apply(cx.store, &self.keyring, &operation.header, operation.ciphertext(), None)?;
         self.changes(change);
         self.changed.wrote = true;
         Ok(())

@@ -51,7 +51,7 @@ impl Engine {
             for number in 0..position.size {
                 if let Some(operation) = self.journals.operation(cx.store, position.journal, number)? {
                     // What is read again is no news to anybody.
-                    self.sessions.apply(cx.store, &self.keyring, &operation.header, operation.ciphertext())?;
+                    self.sessions.apply(cx.store, &self.keyring, &operation.header, operation.ciphertext(), None)?;
                 }
             }
         }

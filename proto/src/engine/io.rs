@@ -8,6 +8,8 @@ use super::view::{PairingView, RevokedBy, View};
 use crate::discovery::{Key, Keys};
 use crate::id::{DeviceId, JournalId, SessionId};
 use crate::reach::HostPort;
+use crate::roster::keyring::Keyring;
+use crate::sync::transfer::Prepared;
 use crate::wire::address::Address;
 use crate::wire::frame::{CloseCode, Frame};
 
@@ -72,6 +74,8 @@ pub enum Input {
         stream: u64,
         /// What.
         frame: Frame,
+        /// What was worked out of it on the way here, by [`Preparer`](crate::sync::transfer::Preparer).
+        prepared: Option<Prepared>,
     },
     /// A connection ended, by either side.
     Disconnected {
@@ -208,6 +212,8 @@ pub enum Output {
     /// The keys that may connect on `kinlink/1` from now on: linked ones, and those that were revoked. If there are any,
     /// others may introduce themselves.
     Admit(Vec<DeviceId>),
+    /// What opens operations from now on, for whoever prepares segments on their way here.
+    Keys(Keyring),
     /// This device was set back to an older state of its disk and has noticed: to be logged.
     Restored,
     /// The keys here are void: replace the store key, seal the identity under the new one, and load the engine anew.

@@ -75,7 +75,7 @@ impl Engine {
             counted: cx.now.mono,
             met: false,
             restored: super::restored::Restored::load(cx.store)?,
-            changed: Changed { view: true, ..Changed::default() },
+            changed: Changed { view: true, keys: true, ..Changed::default() },
             view: Arc::new(View::default()),
             outputs: VecDeque::new(),
         };
@@ -104,6 +104,7 @@ impl Engine {
         let sealed = key::seal(&self.config.store_key, epoch.as_bytes(), &secret.0, cx.entropy);
         cx.store.put(Table::Secrets, epoch.as_bytes(), &sealed)?;
         self.keyring.insert(epoch, secret);
+        self.changed.keys = true;
         Ok(())
     }
 }

@@ -146,6 +146,8 @@ pub struct Engine {
 struct Changed {
     /// Devices or status.
     view: bool,
+    /// What opens operations.
+    keys: bool,
     /// This device wrote operations.
     wrote: bool,
     /// Journals of others that advanced here.
@@ -231,7 +233,7 @@ impl Engine {
                 self.link_connected(cx, conn, peer, dialled, address, exporter)?;
             }
             Input::Received { conn, frame } => self.received(cx, conn, &frame)?,
-            Input::Transfer { conn, stream, frame } => self.transfer(cx, conn, stream, &frame)?,
+            Input::Transfer { conn, stream, frame, prepared } => self.transfer(cx, conn, stream, &frame, prepared)?,
             Input::Disconnected { conn, code } => self.disconnected(cx, conn, code)?,
             Input::DialFailed { device, reason } => self.dial_failed(cx, device, &reason),
             Input::LinkDialFailed { pairing, code, reason } => self.link_dial_failed(pairing, code, &reason),
@@ -256,6 +258,9 @@ impl Engine {
         self.spread(cx.now.mono);
         self.hand_out_epochs(cx);
         let changed = std::mem::take(&mut self.changed);
+        if changed.keys {
+            self.outputs.push_back(Output::Keys(self.keyring.clone()));
+        }
         if changed.wrote {
             self.push_own(cx)?;
         }

@@ -21,6 +21,7 @@ impl Engine {
         self.local.pending = None;
         self.local.save(cx.store)?;
         self.keyring.clear();
+        self.changed.keys = true;
         self.sessions.clear(cx.store)?;
         super::load::forget_sealed(cx.store)?;
         self.admit();

@@ -10,7 +10,7 @@ use crate::id::JournalId;
 use crate::journal::{Branch, Head, Journals};
 use crate::limits;
 use crate::store::{MemoryStore, StoreError};
-use crate::sync::transfer::{Applied, Incoming, Segment, TransferHeader};
+use crate::sync::transfer::{Applied, Incoming, Segment, TransferHeader, Worked};
 use crate::sync::vector::Want;
 use crate::time::Mono;
 use crate::wire::Decode;
@@ -84,7 +84,7 @@ impl Engine {
             return Ok(());
         }
         let segment = Segment::from_buffer(segment).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
-        let applied = whole.incoming.segment(&mut whole.journals, &mut MemoryStore::new(), segment);
+        let applied = whole.incoming.segment(&mut whole.journals, &mut MemoryStore::new(), segment, &Worked::default());
         let applied = applied.map_err(|_| Fail::Peer(CloseCode::Protocol))?;
         if whole.keep.is_none() {
             whole.keep = self.parting(cx, whole, &applied)?;

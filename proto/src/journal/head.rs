@@ -92,7 +92,7 @@ impl Head {
         if valid { Ok(head) } else { Err(DecodeError::Signature("head")) }
     }
 
-    /// Reads a head of this device's own store: what lies there was opened, or signed, before.
+    /// Reads a head without believing it, or one of this device's own store: what lies there was opened, or signed, before.
     pub(crate) fn stored(bytes: &[u8]) -> Result<Self, DecodeError> {
         Self::read(bytes).map(|(head, ..)| head)
     }

@@ -53,7 +53,7 @@ pub enum Change {
 impl Sessions {
     /// Takes in an operation that is in a journal, own or received.
     ///
-    /// One whose epoch is not open yet waits. One that does not open or is malformed is counted, and changes nothing.
+    /// Its content is `opened`, or opened here. One whose epoch is not open yet waits. One that does not open or is malformed is counted, and changes nothing.
     ///
     /// # Errors
     /// If the store fails.
@@ -63,6 +63,7 @@ impl Sessions {
         keyring: &Keyring,
         header: &Header,
         ciphertext: &[u8],
+        opened: Option<&[u8]>,
     ) -> Result<Option<Change>, StoreError> {
         self.belong_to(keyring);
         let Some(key) = self.session_key(keyring, header.epoch, header.session) else {
@@ -70,10 +71,12 @@ impl Sessions {
             return Ok(None);
         };
         let mut plain = std::mem::take(&mut self.opened);
-        let content = match key::open_into(&key, &header.to_bytes(), ciphertext, &mut plain) {
-            true => Glance::of(&plain),
-            false => Err(OpenError::Sealed),
-        };
+        plain.clear();
+        let opened = opened.or_else(|| {
+            let content = key::open_behind(&key, &header.to_bytes(), ciphertext, &mut plain)?;
+            plain.get(content)
+        });
+        let content = opened.map_or(Err(OpenError::Sealed), Glance::of);
         let change = match content {
             Ok(content) if self.allows(header, &content) => self.take_in(store, header, &content)?,
             Ok(_) | Err(OpenError::Sealed | OpenError::Malformed(_)) => {
@@ -129,7 +132,7 @@ impl Sessions {
         store.delete(Table::Waiting, name)?;
         let Some(op) = waiting_op(name) else { return Ok(None) };
         match journals.operation(store, op.journal, op.number)? {
-            Some(operation) => self.apply(store, keyring, &operation.header, operation.ciphertext()),
+            Some(operation) => self.apply(store, keyring, &operation.header, operation.ciphertext(), None),
             None => Ok(None),
         }
     }

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use kinlink_proto::engine::command::PairingId;
 use kinlink_proto::engine::io::{ConnId, Input};
 use kinlink_proto::id::DeviceId;
-use kinlink_proto::sync::transfer::Outgoing;
+use kinlink_proto::sync::transfer::{Outgoing, Prepared};
 use kinlink_proto::wire::Address;
 use kinlink_proto::wire::frame::{CloseCode, Frame};
 use kinlink_proto::wire::message::kind;
@@ -203,10 +203,24 @@ impl World {
                 *self.kinds.entry(frame.kind).or_default() += 1;
                 Input::Received { conn: conn_id, frame }
             }
-            (Arrival::Transfer(stream, frame), _) => Input::Transfer { conn: conn_id, stream, frame },
+            (Arrival::Transfer(stream, frame), _) => {
+                let prepared = self.prepare(to, (id, stream), &frame);
+                Input::Transfer { conn: conn_id, stream, frame, prepared }
+            }
             (Arrival::Down(code), _) => Input::Disconnected { conn: conn_id, code },
         };
         self.input(to, input);
+    }
+
+    /// Works out a segment as the shell does, of every other transfer.
+    fn prepare(&mut self, to: usize, (conn, stream): (u64, u64), frame: &Frame) -> Option<Prepared> {
+        let preparer = self.preparers.entry((conn, stream)).or_default();
+        match frame.kind {
+            kind::TRANSFER_HEADER if stream % 2 == 0 => preparer.header(&frame.body),
+            kind::SEGMENT => return preparer.segment(&frame.body, &self.keyrings[to]),
+            _ => {}
+        }
+        None
     }
 
     /// Keeps some of the frames that could be sent again.

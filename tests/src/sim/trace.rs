@@ -8,7 +8,7 @@ use kinlink_proto::wire::message::Message;
 pub fn told(input: &Input) -> String {
     match input {
         Input::Received { conn, frame } => format!("{} takes {}", conn.0, name(frame)),
-        Input::Transfer { conn, stream, frame } => format!("{} takes {} on stream {stream}", conn.0, name(frame)),
+        Input::Transfer { conn, stream, frame, .. } => format!("{} takes {} on stream {stream}", conn.0, name(frame)),
         other => short(format!("{other:?}")),
     }
 }

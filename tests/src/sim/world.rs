@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use kinlink_proto::engine::command::{Caller, CallerId, CallerKind, Command, CommandId};
 use kinlink_proto::engine::io::{Event as Told, Input, Output};
 use kinlink_proto::id::{AccountId, DeviceId, EpochId, SessionId};
+use kinlink_proto::roster::keyring::Keyring;
+use kinlink_proto::sync::transfer::Preparer;
 use kinlink_proto::time::{Mono, Now, Wall};
 use kinlink_proto::wire::frame::Frame;
 use rand_chacha::ChaCha20Rng;
@@ -55,6 +57,10 @@ pub struct World {
     pub model: Model,
     /// Who may connect to each device.
     pub admitted: Vec<BTreeSet<DeviceId>>,
+    /// What each opens operations with on their way in.
+    pub keyrings: Vec<Keyring>,
+    /// Transfers on their way, by connection and stream, of which segments are worked out before the engine takes them.
+    pub preparers: BTreeMap<(u64, u64), Preparer>,
     /// Devices whose linking socket is open.
     pub linking: BTreeSet<usize>,
     /// Pairs that cannot reach one another.
@@ -141,6 +147,8 @@ impl World {
             account: None,
             model: Model::default(),
             admitted: vec![BTreeSet::new(); count],
+            keyrings: vec![Keyring::default(); count],
+            preparers: BTreeMap::new(),
             linking: BTreeSet::new(),
             cut: BTreeSet::new(),
             commands: BTreeMap::new(),
@@ -367,6 +375,7 @@ impl World {
             Output::AnnounceLinking(_) | Output::Discover(_) => {}
             Output::Widen { .. } | Output::Restored => {}
             Output::Admit(keys) => self.admitted[device] = keys.into_iter().collect(),
+            Output::Keys(keyring) => self.keyrings[device] = keyring,
             Output::EraseKeys => {
                 let (now, crash) = (self.clock(device), self.rough && self.chance(30));
                 self.devices[device].erase_keys(now, &mut self.rng, crash);

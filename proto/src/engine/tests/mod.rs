@@ -31,8 +31,9 @@ use crate::journal::Position;
 use crate::key::{Identity, Secret};
 use crate::limits;
 use crate::roster::Status;
+use crate::roster::keyring::Keyring;
 use crate::store::MemoryStore;
-use crate::sync::transfer::Outgoing;
+use crate::sync::transfer::{Outgoing, Preparer};
 use crate::time::{Mono, Now, Wall};
 use crate::wire::Address;
 use crate::wire::challenge::Challenge;
@@ -61,6 +62,8 @@ struct Device {
     dials: Vec<(DeviceId, Vec<Address>)>,
     /// What it was told last to announce and recognise with.
     keys: Option<crate::discovery::Keys>,
+    /// What it was told last to open operations with.
+    keyring: Keyring,
 }
 
 /// Devices, and the wires between them.
@@ -126,6 +129,7 @@ impl Lab {
             dialled_link: None,
             dials: Vec::new(),
             keys: None,
+            keyring: Keyring::default(),
         };
         self.devices.push(device);
     }
@@ -200,10 +204,15 @@ impl Lab {
                 let Some(mut outgoing) = Outgoing::new(&store, journal, from, upto).unwrap() else { return };
                 self.conns += 1;
                 let stream = self.conns;
+                let mut preparer = Preparer::default();
                 while let Some(frame) = outgoing.frame(&store).unwrap() {
                     if let Some((to, conn)) = self.wires.get(&(at, conn)).copied() {
                         self.work.sent(at, to, &frame, self.hop + 1);
-                        self.post_over_link(to, Input::Transfer { conn, stream, frame });
+                        if frame.kind == kind::TRANSFER_HEADER {
+                            preparer.header(&frame.body);
+                        }
+                        let prepared = preparer.segment(&frame.body, &self.devices[to].keyring);
+                        self.post_over_link(to, Input::Transfer { conn, stream, frame, prepared });
                     } else {
                         self.devices[at].sent.push((conn, frame));
                     }
@@ -213,6 +222,7 @@ impl Lab {
             Output::Dial { device, addresses, .. } => self.devices[at].dials.push((device, addresses)),
             Output::DialLink { pairing, .. } => self.devices[at].dialled_link = Some(pairing),
             Output::Discover(keys) => self.devices[at].keys = keys,
+            Output::Keys(keyring) => self.devices[at].keyring = keyring,
             Output::EraseKeys => self.erase_keys(at),
             _ => {}
         }

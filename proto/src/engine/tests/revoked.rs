@@ -100,7 +100,7 @@ fn an_open_transfer_ends_at_the_revocation() {
     assert!(frames.len() > 2, "a header and two segments");
     let last = frames.pop().unwrap();
     for frame in frames {
-        lab.feed(3, Input::Transfer { conn, stream: 9, frame });
+        lab.feed(3, Input::Transfer { conn, stream: 9, frame, prepared: None });
     }
     assert_eq!(lab.engine(3).journals.size(journal), 1024);
     let revocation = lab.engine(3).journals.position(journal).copied().unwrap();
@@ -122,7 +122,7 @@ fn an_open_transfer_ends_at_the_revocation() {
     );
     lab.say(3, conn, &Message::Statements(vec![statement.bytes]));
     assert_eq!(lab.status(3, 2), Some(Status::Revoked));
-    lab.feed(3, Input::Transfer { conn, stream: 9, frame: last });
+    lab.feed(3, Input::Transfer { conn, stream: 9, frame: last, prepared: None });
     assert_eq!(lab.engine(3).journals.size(journal), 1024, "what does not count was taken");
 }
 

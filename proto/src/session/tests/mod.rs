@@ -124,7 +124,8 @@ impl Device {
     }
 
     fn apply(&mut self, operation: &Operation) -> Option<Change> {
-        let change = self.sessions.apply(&mut self.store, &self.keyring, &operation.header, operation.ciphertext());
+        let change =
+            self.sessions.apply(&mut self.store, &self.keyring, &operation.header, operation.ciphertext(), None);
         self.sessions.settle(&mut self.store).unwrap();
         change.unwrap()
     }

@@ -1,6 +1,6 @@
 //! The receiving side: nothing is stored that a signed head does not vouch for.
 
-use super::{Item, Segment, TransferHeader, segment_end};
+use super::{Item, Segment, TransferHeader, Worked, segment_end};
 use crate::id::{AccountId, Hash, JournalId};
 use crate::journal::tree::aligned;
 use crate::journal::{Completed, Head, Journals, Operation, Peaks, Verified};
@@ -145,7 +145,8 @@ impl Incoming {
         self.target.size
     }
 
-    /// Verifies the next segment as a whole, then stores it as a whole.
+    /// Verifies the next segment as a whole, then stores it as a whole. Hashes of its items are taken from `worked` where they
+    /// are there.
     ///
     /// # Errors
     /// See [`TransferError`]; nothing is stored then, and the transfer is over.
@@ -154,10 +155,11 @@ impl Incoming {
         journals: &mut Journals,
         store: &mut dyn Store,
         segment: Segment,
+        worked: &Worked,
     ) -> Result<Applied, TransferError> {
         let journal = self.head.journal;
         let held = journals.peaks(journal);
-        let (walk, to) = self.walk(&held, &segment)?;
+        let (walk, to) = self.walk(&held, &segment, worked)?;
         let announced = self.announced_at(to)?;
         if walk.peaks != announced {
             return Err(TransferError::Mismatch);
@@ -181,7 +183,7 @@ impl Incoming {
     }
 
     /// Adds the segment's leaves to the peaks, without believing them yet.
-    fn walk(&self, held: &Peaks, segment: &Segment) -> Result<(Walk, u64), TransferError> {
+    fn walk(&self, held: &Peaks, segment: &Segment, worked: &Worked) -> Result<(Walk, u64), TransferError> {
         let (from, next) = (segment.from, self.next());
         if from != next {
             return Err(TransferError::Order { from, next });
@@ -192,8 +194,9 @@ impl Incoming {
         let to = segment_end(from, self.level, self.target.size);
         let mut walk = Walk { peaks: self.peaks.clone(), completed: Completed::default(), met: false, forked: false };
         walk.meet(held);
-        for item in &segment.items {
-            walk.step(item, self.head.journal, to)?;
+        for (place, item) in segment.items.iter().enumerate() {
+            let subtree = worked.subtree(place);
+            walk.step(item, subtree.unwrap_or_else(|| item.subtree(self.head.journal, walk.peaks.size())), to)?;
             walk.meet(held);
         }
         if walk.peaks.size() == to { Ok((walk, to)) } else { Err(TransferError::Malformed("a segment ends too early")) }
@@ -225,9 +228,8 @@ struct Walk {
 }
 
 impl Walk {
-    fn step(&mut self, item: &Item, journal: JournalId, to: u64) -> Result<(), TransferError> {
+    fn step(&mut self, item: &Item, (level, hash): (u8, Hash), to: u64) -> Result<(), TransferError> {
         let number = self.peaks.size();
-        let (level, hash) = item.subtree(journal, number);
         if !aligned(number, level) || item.count() > to - number {
             return Err(TransferError::Malformed("an item is out of place"));
         }

@@ -3,11 +3,13 @@
 
 mod incoming;
 mod outgoing;
+mod prepared;
 #[cfg(test)]
 mod tests;
 
 pub use incoming::{Applied, Incoming, Limit, TransferError};
 pub use outgoing::{Inline, Outgoing, inline};
+pub use prepared::{Prepared, Preparer, Worked};
 
 use crate::id::Hash;
 pub use crate::journal::Item;

@@ -11,6 +11,7 @@ use crate::id::{AccountId, EpochId, JournalId, RunId, SessionId};
 use crate::journal::{Author, Head, Journals, Operation, Sealed};
 use crate::key::Identity;
 use crate::limits::{FRAME_SEGMENT, SEGMENT_BYTES};
+use crate::roster::keyring::Keyring;
 use crate::store::{MemoryStore, Read, Row, StoreError, Table};
 use crate::sync::vector::wants;
 use crate::wire::frame::Frame;
@@ -71,9 +72,16 @@ impl Device {
         let head = Head::open(&header.head)?;
         let mut incoming = Incoming::start(&self.journals, &self.store, header, head, ACCOUNT, limit)?;
         let mut applied = Vec::new();
+        let mut preparer = Preparer::default();
+        preparer.header(&frames[0].body);
         for frame in &frames[1..] {
-            let segment = Segment::from_bytes(&frame.body)?;
-            applied.push(incoming.segment(&mut self.journals, &mut self.store, segment)?);
+            // Every other one is worked out before.
+            let prepared = preparer.segment(&frame.body, &Keyring::default()).filter(|_| self.rng.next_u32() & 1 == 0);
+            let (segment, worked) = match prepared.and_then(|prepared| prepared.of(incoming.journal())) {
+                Some(prepared) => prepared,
+                None => (Segment::from_bytes(&frame.body)?, Worked::default()),
+            };
+            applied.push(incoming.segment(&mut self.journals, &mut self.store, segment, &worked)?);
         }
         Ok(applied)
     }
