@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cmd::{
-    address, completions, config, dismiss, join, key, leave, link, list, man, ping, rename, revoke, session, sessions,
-    show,
+    address, completions, config, dismiss, join, key, leave, link, list, man, ping, readmit, rename, revoke, session,
+    sessions, show, suspend,
 };
 use crate::error::EXIT_CODES;
 
@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Ping(ping::Args),
     Address(address::Args),
     Revoke(revoke::Args),
+    Suspend(suspend::Args),
+    Readmit(readmit::Args),
     Link(link::Args),
     Join(join::Args),
     Leave(leave::Args),

@@ -101,9 +101,11 @@ impl From<Props> for Manager {
 impl Manager {
     /// `kinctl status --json`.
     pub(crate) fn json(&self, out: &Output) -> Value {
-        let revoked = (self.state == "revoked").then(|| {
+        let out_by = |state: &str| {
+            (self.state == state).then(|| {
             json!({"by": out.name(&self.revoked_by), "reason": out.hide("reason", &self.revoked_reason), "at": self.revoked_at})
-        });
+        })
+        };
         json!({
             "version": self.version,
             "client_version": env!("CARGO_PKG_VERSION"),
@@ -117,7 +119,8 @@ impl Manager {
             "pairing_open": self.pairing_open,
             "key_protection": self.key_protection,
             "port": self.port,
-            "revoked": revoked,
+            "revoked": out_by("revoked"),
+            "suspended": out_by("suspended"),
             "update_needed": self.update_needed,
             "receiving": (self.changes_expected > 0)
                 .then(|| json!({"changes": self.changes_received, "of": self.changes_expected})),
@@ -152,6 +155,7 @@ pub(crate) struct Device {
     pub(crate) revoked_at: u64,
     pub(crate) revoked_by: String,
     pub(crate) revoked_reason: String,
+    pub(crate) seen_at: Vec<String>,
     pub(crate) applied_on: u32,
     pub(crate) applied_of: u32,
 }
@@ -182,6 +186,7 @@ impl Device {
             revoked_at: props.take("RevokedAt"),
             revoked_by: props.take("RevokedBy"),
             revoked_reason: props.take("RevokedReason"),
+            seen_at: props.take("SeenAt"),
             applied_on: props.take("AppliedOn"),
             applied_of: props.take("AppliedOf"),
         }
@@ -190,6 +195,11 @@ impl Device {
     /// Revoked, or left: it is listed for the record only.
     pub(crate) fn out(&self) -> bool {
         matches!(self.status.as_str(), "revoked" | "left")
+    }
+
+    /// Without rights, until an owner readmits it.
+    pub(crate) fn suspended(&self) -> bool {
+        self.status == "suspended"
     }
 
     /// This one first, then those that are in, by name; the others after, the latest first.
@@ -207,6 +217,14 @@ impl Device {
                 "reason": out.hide("reason", &self.revoked_reason),
                 "applied_on": self.applied_on,
                 "applied_of": self.applied_of,
+            })
+        });
+        let suspended = self.suspended().then(|| {
+            json!({
+                "at": self.revoked_at,
+                "by": who(&self.revoked_by, out, devices),
+                "reason": out.hide("reason", &self.revoked_reason),
+                "seen_at": self.seen_at.iter().map(|address| out.address(address)).collect::<Vec<_>>(),
             })
         });
         json!({
@@ -232,6 +250,7 @@ impl Device {
                 "verified": self.verified,
             },
             "revoked": revoked,
+            "suspended": suspended,
         })
     }
 }

@@ -38,6 +38,8 @@ pub(crate) trait Device {
     fn remove_address(&self, address: &str, options: &Options<'_>) -> zbus::Result<()>;
     fn ping(&self, options: &Options<'_>) -> zbus::Result<HashMap<String, OwnedVariant>>;
     fn revoke(&self, reason: &str, options: &Options<'_>) -> zbus::Result<()>;
+    fn suspend(&self, reason: &str, options: &Options<'_>) -> zbus::Result<()>;
+    fn readmit(&self, options: &Options<'_>) -> zbus::Result<()>;
     #[zbus(property)]
     fn set_name(&self, name: &str) -> zbus::Result<()>;
 }

@@ -26,6 +26,8 @@ const COMMANDS: &[&str] = &[
     "key move",
     "unlock",
     "revoke",
+    "suspend",
+    "readmit",
     "link",
     "join",
     "leave",

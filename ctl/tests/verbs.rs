@@ -71,6 +71,25 @@ fn this_device_is_left_not_revoked() {
 }
 
 #[test]
+fn a_suspended_device_is_shown_with_where_it_was_seen_and_what_can_be_done() {
+    let stand = Stand::start();
+    let told = text(&stand, &["suspend", "phone", "--reason", "lent"]);
+    assert_eq!(told, "phone is suspended. kinctl readmit lets it in again.\n");
+    let list = stand.run(&["list"]);
+    let (table, notes) = (String::from_utf8(list.stdout).unwrap(), String::from_utf8(list.stderr).unwrap());
+    assert!(table.contains("owner (suspended)"), "{table}");
+    let alert = "Suspended: phone, 2026-11-24 10:58 UTC by laptop (lent), seen at 192.0.2.7:4000 and 192.0.2.9:4000. \
+                 Is it yours alone? kinctl readmit bbbb0000. If not: kinctl revoke bbbb0000.";
+    assert!(notes.contains(alert), "{notes}");
+    let shown = json(&stand, &["show", "phone", "--json"]);
+    assert_eq!((&shown["suspended"]["reason"], &shown["revoked"]), (&"lent".into(), &Value::Null));
+    assert_eq!(text(&stand, &["readmit", "bbbb"]), "phone is in again.\n");
+    assert_eq!(json(&stand, &["show", "phone", "--json"])["suspended"], Value::Null);
+    assert_eq!(stand.said(), ["suspend phone: lent", "readmit phone"]);
+    assert_eq!(stand.run(&["suspend", "laptop"]).status.code(), Some(2));
+}
+
+#[test]
 fn rename_says_both_names() {
     let stand = Stand::start();
     assert_eq!(text(&stand, &["rename", "phone", "mobile"]), "phone is now called mobile.\n");

@@ -25,17 +25,23 @@ pub const OUT: &str = "out";
 pub const ERASED: &str = "erased";
 /// This device was set back to an older state of its disk, and has noticed.
 pub const RESTORED: &str = "restored";
+/// A device was suspended: it may be a clone.
+pub const SUSPENDED: &str = "suspended";
+/// A suspended device has its rights back.
+pub const READMITTED: &str = "readmitted";
 /// A caller was refused.
 pub const REFUSED: &str = "refused";
 
 /// What has a `MESSAGE_ID` in the journal. They are documented in `systemd/README.md`, and never change.
-pub const EVENTS: [(&str, &str); 6] = [
+pub const EVENTS: [(&str, &str); 8] = [
     (LINKED, "e8c1f14d2c8d4b0fa6b1f0a3c7d95201"),
     (REVOKED, "e8c1f14d2c8d4b0fa6b1f0a3c7d95202"),
     (OUT, "e8c1f14d2c8d4b0fa6b1f0a3c7d95203"),
     (ERASED, "e8c1f14d2c8d4b0fa6b1f0a3c7d95204"),
     (REFUSED, "e8c1f14d2c8d4b0fa6b1f0a3c7d95205"),
     (RESTORED, "e8c1f14d2c8d4b0fa6b1f0a3c7d95206"),
+    (SUSPENDED, "e8c1f14d2c8d4b0fa6b1f0a3c7d95207"),
+    (READMITTED, "e8c1f14d2c8d4b0fa6b1f0a3c7d95208"),
 ];
 
 /// Where journald listens for entries of its native protocol.

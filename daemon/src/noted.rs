@@ -15,12 +15,19 @@ pub(crate) fn note(before: &View, after: &View) {
             continue;
         }
         match device.status {
-            DeviceStatus::Linked if !device.this && was != Some(DeviceStatus::Pending) => linked(device),
+            DeviceStatus::Linked if !device.this && is_news(was) => linked(device),
             DeviceStatus::Pending => linked(device),
             DeviceStatus::Revoked | DeviceStatus::Left => gone(device),
-            DeviceStatus::Linked | DeviceStatus::Suspended | DeviceStatus::Unconfirmed => {}
+            DeviceStatus::Suspended => suspended(device),
+            DeviceStatus::Linked if was == Some(DeviceStatus::Suspended) => readmitted(device),
+            DeviceStatus::Linked | DeviceStatus::Unconfirmed => {}
         }
     }
+}
+
+/// Whether a device that is in by now was not before.
+fn is_news(was: Option<DeviceStatus>) -> bool {
+    !matches!(was, Some(DeviceStatus::Pending | DeviceStatus::Suspended))
 }
 
 fn linked(device: &DeviceView) {
@@ -34,4 +41,16 @@ fn gone(device: &DeviceView) {
     } else {
         tracing::info!(event = log::REVOKED, device = %device.id, %by, "a device was revoked");
     }
+}
+
+/// With the addresses at which it was seen: two of them mean that there are two of it.
+fn suspended(device: &DeviceView) {
+    let by = device.revoked.as_ref().map_or(device.id, |suspended| suspended.by);
+    let seen_at: Vec<String> = device.seen_at.iter().map(ToString::to_string).collect();
+    let (device, seen_at) = (device.id, seen_at.join(", "));
+    tracing::warn!(event = log::SUSPENDED, %device, %by, %seen_at, "a device was suspended");
+}
+
+fn readmitted(device: &DeviceView) {
+    tracing::info!(event = log::READMITTED, device = %device.id, "a device was readmitted");
 }

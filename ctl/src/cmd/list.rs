@@ -112,9 +112,30 @@ fn remark(out: &Output, status: &Manager, devices: &[Device]) -> Result<(), Fail
     }
     devices
         .iter()
+        .filter(|device| device.suspended() && !device.this)
+        .try_for_each(|device| out.note(out.warn(&alert(out, device, devices))))?;
+    devices
+        .iter()
         .filter(|device| device.new)
         .try_for_each(|device| out.note(out.warn(&notice(out, device, devices))))?;
     status.warnings.iter().try_for_each(|warning| out.note(out.warn(&out.sentence(warning))))
+}
+
+/// When and by whom it was suspended.
+pub(crate) fn suspended(out: &Output, device: &Device, devices: &[Device]) -> String {
+    format!("{} by {}", when::date(device.revoked_at), name_of(&device.revoked_by, out, devices))
+}
+
+/// That a device is suspended, and what can be done.
+fn alert(out: &Output, device: &Device, devices: &[Device]) -> String {
+    let (name, id, how) = (out.name(&device.name), short(&device.id), suspended(out, device, devices));
+    let why = match device.revoked_reason.as_str() {
+        "" => String::new(),
+        reason => format!(" ({})", out.hide("reason", reason)),
+    };
+    let seen: Vec<String> = device.seen_at.iter().map(|at| out.address(at)).collect();
+    let at = if seen.is_empty() { String::new() } else { format!(", seen at {}", seen.join(" and ")) };
+    format!("Suspended: {name}, {how}{why}{at}. Is it yours alone? kinctl readmit {id}. If not: kinctl revoke {id}.")
 }
 
 /// That a device was linked, until somebody says that it is known.

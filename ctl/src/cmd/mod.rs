@@ -11,12 +11,14 @@ pub(crate) mod link;
 pub(crate) mod list;
 pub(crate) mod man;
 pub(crate) mod ping;
+pub(crate) mod readmit;
 pub(crate) mod rename;
 pub(crate) mod revoke;
 pub(crate) mod session;
 pub(crate) mod sessions;
 pub(crate) mod show;
 pub(crate) mod status;
+pub(crate) mod suspend;
 
 use std::path::PathBuf;
 
@@ -67,6 +69,8 @@ async fn dispatch(ctx: &Ctx<'_>, command: Command) -> Result<(), Failure> {
         Command::Dismiss(args) => dismiss::run(ctx, args).await,
         Command::Rename(args) => rename::run(ctx, args).await,
         Command::Revoke(args) => revoke::run(ctx, args).await,
+        Command::Suspend(args) => suspend::run(ctx, args).await,
+        Command::Readmit(args) => readmit::run(ctx, args).await,
         Command::Link(args) => link::run(ctx, args).await,
         Command::Join(args) => join::run(ctx, args).await,
         Command::Leave(args) => leave::run(ctx, args).await,

@@ -50,6 +50,11 @@ fn rows(out: &Output, device: &Device, devices: &[Device], now: u64) -> Vec<(&'s
         rows.push(("Reason", out.hide("reason", &device.revoked_reason)));
         rows.push(("Applied", list::applied(device)));
     }
+    if device.suspended() {
+        rows.push(("Suspended", list::suspended(out, device, devices)));
+        rows.push(("Reason", out.hide("reason", &device.revoked_reason)));
+        rows.push(("Seen at", device.seen_at.iter().map(|at| out.address(at)).collect::<Vec<_>>().join(" and ")));
+    }
     rows.retain(|(_, value)| !value.is_empty());
     rows
 }

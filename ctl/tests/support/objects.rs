@@ -187,11 +187,49 @@ impl Device {
     }
 }
 
+impl Device {
+    /// Why it is suspended, by what was last said of that over any connection.
+    fn suspended(&self) -> Option<String> {
+        let said = self.log.lock().unwrap();
+        let (suspended, readmitted) = (format!("suspend {}: ", self.name), format!("readmit {}", self.name));
+        let last = said.iter().rev().find(|line| line.starts_with(&suspended) || **line == readmitted)?;
+        last.strip_prefix(&suspended).map(str::to_owned)
+    }
+}
+
 #[interface(name = "org.kinlink.Kinlink1.Device")]
 impl Device {
     fn revoke(&mut self, reason: &str, _options: Dict) {
         note(&self.log, format!("revoke {}: {reason}", self.name));
         self.out = true;
+    }
+
+    fn suspend(&self, reason: &str, _options: Dict) {
+        note(&self.log, format!("suspend {}: {reason}", self.name));
+    }
+
+    fn readmit(&self, _options: Dict) {
+        note(&self.log, format!("readmit {}", self.name));
+    }
+
+    #[zbus(property)]
+    fn revoked_by(&self) -> String {
+        if self.suspended().is_none() { String::new() } else { LAPTOP.to_owned() }
+    }
+
+    #[zbus(property)]
+    fn revoked_at(&self) -> u64 {
+        if self.suspended().is_none() { 0 } else { 1_795_517_880_000 }
+    }
+
+    #[zbus(property)]
+    fn revoked_reason(&self) -> String {
+        self.suspended().unwrap_or_default()
+    }
+
+    #[zbus(property)]
+    fn seen_at(&self) -> Vec<String> {
+        if self.suspended().is_none() { Vec::new() } else { vec!["192.0.2.7:4000".into(), "192.0.2.9:4000".into()] }
     }
 
     #[zbus(property)]
@@ -227,7 +265,12 @@ impl Device {
 
     #[zbus(property)]
     fn status(&self) -> String {
-        if self.out { "revoked" } else { "linked" }.to_owned()
+        match (self.out, self.suspended()) {
+            (true, _) => "revoked",
+            (false, None) => "linked",
+            (false, Some(_)) => "suspended",
+        }
+        .to_owned()
     }
 
     #[zbus(property)]

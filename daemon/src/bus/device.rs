@@ -27,6 +27,8 @@ pub(super) static INTERFACE: Interface = Interface {
         Method { name: "Ping", takes: &[OPTIONS], gives: &[("answer", "a{sv}")] },
         Method { name: "Dismiss", takes: &[OPTIONS], gives: &[] },
         Method { name: "Revoke", takes: &[("reason", "s"), OPTIONS], gives: &[] },
+        Method { name: "Suspend", takes: &[("reason", "s"), OPTIONS], gives: &[] },
+        Method { name: "Readmit", takes: &[OPTIONS], gives: &[] },
         Method { name: "SetRole", takes: &[("role", "s"), OPTIONS], gives: &[] },
     ],
     signals: &[],
@@ -52,6 +54,7 @@ pub(super) static INTERFACE: Interface = Interface {
         changing("RevokedAt", "t"),
         changing("RevokedBy", "s"),
         changing("RevokedReason", "s"),
+        changing("SeenAt", "as"),
         changing("AppliedOn", "u"),
         changing("AppliedOf", "u"),
     ],
@@ -84,6 +87,7 @@ pub(super) fn values(device: &DeviceView) -> Values {
         ("RevokedAt", revoked.map_or(0, |by| by.at.0).into()),
         ("RevokedBy", shown(revoked.map(|by| &by.by)).into()),
         ("RevokedReason", text(revoked.map(|by| by.reason.as_str()).unwrap_or_default()).into()),
+        ("SeenAt", device.seen_at.iter().map(|address| shown(Some(address))).collect::<Vec<_>>().into()),
         ("AppliedOn", device.applied.0.into()),
         ("AppliedOf", device.applied.1.into()),
     ]
@@ -140,6 +144,10 @@ pub(super) async fn call(call: &Call<'_>, device: DeviceId, method: &'static str
         Options(call.args()?).finish()?;
         return call.done(Command::Dismiss(device)).await;
     }
+    if method == "Readmit" {
+        Options(call.args()?).finish()?;
+        return call.done(Command::Readmit(device)).await;
+    }
     if method == "Ping" {
         return ping(call, device).await;
     }
@@ -155,6 +163,10 @@ pub(super) async fn call(call: &Call<'_>, device: DeviceId, method: &'static str
         "Revoke" => {
             bounded("reason", &argument, proto::REASON_BYTES)?;
             call.done(Command::Revoke { devices: vec![device], reason: argument }).await
+        }
+        "Suspend" => {
+            bounded("reason", &argument, proto::REASON_BYTES)?;
+            call.done(Command::Suspend { device, reason: argument }).await
         }
         "SetRole" => {
             let role: Role = argument.parse().map_err(|error| Failure::argument(format!("role: {error}")))?;

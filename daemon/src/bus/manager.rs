@@ -131,6 +131,7 @@ fn state(standing: Standing) -> &'static str {
         Standing::Unlinked => "unlinked",
         Standing::Linked => "linked",
         Standing::Pending => "pending",
+        Standing::Suspended => "suspended",
         Standing::Revoked => "revoked",
     }
 }

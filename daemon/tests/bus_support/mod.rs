@@ -232,6 +232,7 @@ pub fn device(byte: u8, name: &str) -> DeviceView {
         addresses: Vec::new(),
         lease: 0,
         revoked: None,
+        seen_at: Vec::new(),
         applied: (0, 0),
     }
 }

@@ -41,7 +41,7 @@ impl Engine {
             pairing_open: self.show.as_ref().is_some_and(super::show::Show::is_open),
             update_needed: self.roster.evaluation().update_needed,
             arriving: self.arriving(),
-            revoked: self.local.out.then(|| self.removal_of(me)),
+            revoked: (self.local.out || self.is_suspended()).then(|| self.removal_of(me)),
             warnings: self.warnings(),
         }
     }
@@ -53,12 +53,15 @@ impl Engine {
         if self.local.pending.is_some() {
             return Standing::Pending;
         }
+        if self.is_suspended() {
+            return Standing::Suspended;
+        }
         if self.roster.evaluation().linked().count() > 1 { Standing::Linked } else { Standing::Unlinked }
     }
 
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if self.own_status() == Some(RosterStatus::Suspended) {
+        if self.is_suspended() {
             warnings.push(self.why_suspended());
         }
         if self.own_status() == Some(RosterStatus::Unconfirmed) {
@@ -118,6 +121,7 @@ impl Engine {
             addresses: Vec::new(),
             lease: 0,
             revoked: None,
+            seen_at: Vec::new(),
             applied: (0, 0),
         }
     }
@@ -150,7 +154,12 @@ impl Engine {
             addresses: peer.map(|peer| peer.addresses(conn.map(|conn| &conn.address))).unwrap_or_default(),
             lease: device.lease,
             revoked: out.then(|| self.removal_of(device.id)),
-            applied: if out { (count(applied_on), count(evaluation.linked().count())) } else { (0, 0) },
+            seen_at: device.removal.as_ref().map(|removal| removal.seen_at.clone()).unwrap_or_default(),
+            applied: if !device.revocations.is_empty() {
+                (count(applied_on), count(evaluation.linked().count()))
+            } else {
+                (0, 0)
+            },
         }
     }
 

@@ -85,6 +85,10 @@ impl Engine {
         refuse(ErrorKind::Internal, format!("the readmission of {name} does not count; look at the list"))
     }
 
+    pub(super) fn is_suspended(&self) -> bool {
+        !self.local.out && self.own_status() == Some(Status::Suspended)
+    }
+
     /// This device was suspended: nobody talks to it before it is readmitted.
     pub(super) fn suspended(&mut self, now: Mono) {
         self.stop_show(now, CloseCode::NotOwner);

@@ -40,7 +40,7 @@ pub struct Status {
     pub update_needed: bool,
     /// While many operations of others are still to come from connected devices: how far they came.
     pub arriving: Option<Arriving>,
-    /// Who put this device out, why, and when.
+    /// Who put this device out or suspended it, why, and when.
     pub revoked: Option<RevokedBy>,
     /// What the user should know.
     pub warnings: Vec<String>,
@@ -65,11 +65,13 @@ pub enum Standing {
     Linked,
     /// It agreed to join and has not seen the link yet.
     Pending,
+    /// It is without rights, until an owner readmits it.
+    Suspended,
     /// It was revoked, or left.
     Revoked,
 }
 
-/// A revocation, for people.
+/// A revocation or suspension, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevokedBy {
     /// Who.
@@ -134,8 +136,10 @@ pub struct DeviceView {
     pub addresses: Vec<AddressView>,
     /// Its lease in seconds; 0 is none.
     pub lease: u32,
-    /// Its revocation.
+    /// Its revocation, or what suspends it.
     pub revoked: Option<RevokedBy>,
+    /// Where it was seen when it was suspended: of a clone, where each of the two was.
+    pub seen_at: Vec<Address>,
     /// Its revocation was applied on so many of so many remaining devices.
     pub applied: (u32, u32),
 }

@@ -1,0 +1,24 @@
+//! `kinctl readmit`: gives a suspended device its rights back.
+
+use super::Ctx;
+use crate::error::Failure;
+use crate::proxy::Options;
+use crate::resolve;
+
+/// Give a suspended device its rights back; what it wrote meanwhile comes along
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Its name, id, or the start of its id
+    device: String,
+}
+
+pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
+    let bus = ctx.bus().await?;
+    let devices = bus.devices().await?;
+    let device = resolve::pick(&devices, &args.device)?;
+    bus.device(&device.path).await?.readmit(&Options::new()).await?;
+    if ctx.out.json {
+        return ctx.out.json(&bus.device_state(&device.path).await?.json(ctx.out, &devices));
+    }
+    ctx.out.line(format!("{} is in again.", ctx.out.name(&device.name)))
+}
