@@ -48,6 +48,8 @@ pub const STATEMENTS: usize = 20_000;
 /// use up the room for its own revocation. Nobody who is honest comes near: an author makes a few for each device that
 /// is linked or revoked.
 pub const STATEMENTS_SHARE: usize = 1000;
+/// Runs of one device that are remembered, to tell a clone from a restart.
+pub const RUNS: usize = 16;
 /// Addresses carried for one device.
 pub const ADDRESSES: usize = 8;
 /// Extensions of one object.

@@ -70,6 +70,7 @@ impl Engine {
             return Ok(());
         }
         self.keep_statements(cx, &new)?;
+        self.settle_clones(&new);
         if from.is_some() && self.is_own(&new) {
             self.note_restored(cx)?;
         }

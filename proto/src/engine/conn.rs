@@ -246,6 +246,7 @@ impl Engine {
             return self.link_disconnected(cx, id, code);
         }
         let Some(conn) = self.conns.remove(&id) else { return Ok(()) };
+        self.forget_question(id);
         if conn.stranger.is_some() {
             return Ok(());
         }
@@ -355,7 +356,7 @@ impl Engine {
             }
             Message::Pong(number) => {
                 self.pong(cx.now, id, number);
-                Ok(())
+                Ok(self.note_answer(cx, id, number)?)
             }
             _ if self.local.pending.is_some() => Ok(()),
             Message::Epochs { sealed, histories } => self.receive_epochs(cx, &sealed, &histories),
@@ -402,6 +403,7 @@ impl Engine {
         self.want_more(cx.now.mono);
         self.report_soon(cx.now.mono);
         self.ping_on(cx.now.mono, id, peer);
+        self.note_run(id, hello.run);
         Ok(())
     }
 

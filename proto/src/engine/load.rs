@@ -75,6 +75,7 @@ impl Engine {
             counted: cx.now.mono,
             met: false,
             restored: super::restored::Restored::load(cx.store)?,
+            clones: super::clones::Clones::default(),
             changed: Changed { view: true, keys: true, ..Changed::default() },
             view: Arc::new(View::default()),
             outputs: VecDeque::new(),

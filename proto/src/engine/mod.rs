@@ -19,6 +19,7 @@ mod account;
 mod age;
 mod alive;
 mod arrivals;
+mod clones;
 mod complete;
 mod confirm;
 mod conn;
@@ -135,6 +136,7 @@ pub struct Engine {
     /// Of this run: whether a device of the account was met.
     met: bool,
     restored: restored::Restored,
+    clones: clones::Clones,
     /// What changed since the last settle.
     changed: Changed,
     view: Arc<View>,

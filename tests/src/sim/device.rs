@@ -118,6 +118,13 @@ impl Device {
         Some(backup.sizes.clone())
     }
 
+    /// Another machine with what this one has on its disk, not running yet.
+    #[must_use]
+    pub fn copied(&self, index: usize) -> Self {
+        let (identity, store_key) = (self.identity.clone(), self.store_key.clone());
+        Self { index, identity, store_key, disk: self.disk.clone(), backup: None, engine: None, runs: 0 }
+    }
+
     /// The leaf of an operation that it holds; `None` if it does not, or dropped the content.
     #[must_use]
     pub fn leaf(&self, journal: JournalId, number: u64) -> Option<Hash> {
@@ -129,16 +136,7 @@ impl Device {
     /// What a fresh start over this disk makes of it.
     #[must_use]
     pub fn reloaded(&self, now: Now, rng: &mut ChaCha20Rng) -> Self {
-        let (identity, store_key) = (self.identity.clone(), self.store_key.clone());
-        let mut again = Self {
-            index: self.index,
-            identity,
-            store_key,
-            disk: self.disk.clone(),
-            backup: None,
-            engine: None,
-            runs: 0,
-        };
+        let mut again = self.copied(self.index);
         again.start(now, rng);
         again
     }

@@ -19,6 +19,7 @@ use super::world::World;
 /// What does not.
 pub fn always(world: &World) -> Result<(), String> {
     same_statements_same_result(world)?;
+    super::clones::nobody_is_taken_for_a_clone(world)?;
     for device in &world.devices {
         let Some(engine) = &device.engine else { continue };
         out_means_no_keys(world, engine, device.index)?;

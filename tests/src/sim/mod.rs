@@ -6,6 +6,7 @@
 //! running that seed again replays it.
 
 pub mod apps;
+mod clones;
 pub mod device;
 pub mod invariants;
 pub mod many;

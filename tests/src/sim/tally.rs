@@ -26,6 +26,8 @@ pub struct Tally {
     pub erasing: usize,
     /// Disks that were set back to what they held before.
     pub restored: usize,
+    /// Disks that were copied and ran twice.
+    pub cloned: usize,
     /// Frames of earlier connections that were sent once more.
     pub replayed: usize,
     /// Crashes, at every point of a batch.
@@ -52,6 +54,7 @@ impl Tally {
             ("left", self.left),
             ("sessions ended", self.ended),
             ("started over", self.reset),
+            ("disks that run twice", self.cloned),
             ("crashes", self.crashes),
             ("crashes while keys are erased", self.erasing),
             ("connections broken", self.broken),
@@ -73,6 +76,7 @@ impl Tally {
         self.reset += world.model.gone.len();
         self.erasing += world.erasing;
         self.restored += world.model.restored.len();
+        self.cloned += world.cloned;
         self.replayed += world.replayed;
         self.crashes += world.crashes;
         self.broken += world.breaks;
@@ -95,6 +99,7 @@ impl fmt::Display for Tally {
             reset,
             erasing,
             restored,
+            cloned,
             replayed,
             ended,
             crashes,
@@ -106,7 +111,7 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{linked} linked, {writes} writes ({others} by joined devices), {revoked} revoked, {left} left, {ended} sessions ended, \
-             {reset} started over, {restored} disks rolled back, {crashes} crashes, {erasing} while erasing, {replayed} frames replayed, {broken} connections broken, {frames} frames (most in seed {}: {})",
+             {reset} started over, {restored} disks rolled back, {cloned} run twice, {crashes} crashes, {erasing} while erasing, {replayed} frames replayed, {broken} connections broken, {frames} frames (most in seed {}: {})",
             most.1, most.0
         )?;
         kinds.iter().try_for_each(|(kind, count)| write!(f, "\n  frame {kind:#06x}: {count}"))

@@ -96,6 +96,8 @@ pub struct World {
     pub(super) sequence: u64,
     pub(super) streams: u64,
     next_command: u64,
+    /// Disks that run twice.
+    pub cloned: usize,
     /// What does not hold, as soon as something does not.
     pub broken: Option<String>,
 }
@@ -132,6 +134,13 @@ fn play(plan: Plan) -> Result<World, Failure> {
     step += world.rest(5).map_err(|what| fail(step, what))?;
     super::invariants::quiet(&world, world.frames - frames).map_err(|what| fail(step, what))?;
     super::invariants::at_rest(&mut world).map_err(|what| fail(step, what))?;
+    if plan.seed.is_multiple_of(4)
+        && let Some(cloned) = world.clone_one()
+    {
+        world.find_one_another();
+        step += world.rest(5).map_err(|what| fail(step, what))?;
+        super::clones::suspended_everywhere(&world, cloned).map_err(|what| fail(step, what))?;
+    }
     Ok(world)
 }
 
@@ -169,6 +178,7 @@ impl World {
             sequence: 0,
             streams: 0,
             next_command: 0,
+            cloned: 0,
             broken: None,
         };
         (0..count).for_each(|index| world.start(index));
@@ -234,7 +244,8 @@ impl World {
     fn find_one_another(&mut self) {
         let all: Vec<DeviceId> = self.devices.iter().map(Device::id).collect();
         for device in 0..all.len() {
-            for (at, id) in all.iter().enumerate().filter(|(at, _)| *at != device) {
+            let me = all[device];
+            for (at, id) in all.iter().enumerate().filter(|(_, id)| **id != me) {
                 self.input(device, Input::Found { device: *id, addresses: vec![address(at, false)] });
             }
         }
@@ -256,7 +267,7 @@ impl World {
     }
 
     /// Switches a device on.
-    fn start(&mut self, device: usize) {
+    pub(super) fn start(&mut self, device: usize) {
         if self.devices[device].engine.is_some() {
             return;
         }

@@ -4,6 +4,7 @@ mod age;
 mod alive;
 mod callers;
 mod cheats;
+mod clones;
 mod compaction;
 mod conditions;
 mod discovery;
