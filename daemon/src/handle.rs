@@ -66,7 +66,7 @@ pub struct Facts {
 pub struct Core {
     jobs: mpsc::Sender<Job>,
     view: watch::Receiver<Arc<View>>,
-    events: broadcast::Sender<Event>,
+    events: broadcast::Sender<Arc<Event>>,
     facts: Arc<Facts>,
     vault: Arc<Vault>,
     callers: Arc<AtomicU64>,
@@ -78,7 +78,7 @@ impl Core {
     pub fn new(
         jobs: mpsc::Sender<Job>,
         view: watch::Receiver<Arc<View>>,
-        events: broadcast::Sender<Event>,
+        events: broadcast::Sender<Arc<Event>>,
         facts: Facts,
         vault: Vault,
     ) -> Self {
@@ -147,7 +147,7 @@ impl Core {
 
     /// What happens from now on.
     #[must_use]
-    pub fn events(&self) -> broadcast::Receiver<Event> {
+    pub fn events(&self) -> broadcast::Receiver<Arc<Event>> {
         self.events.subscribe()
     }
 

@@ -38,7 +38,7 @@ async fn open(service: &mut Service, client: &Client) -> CallerId {
 }
 
 fn state(service: &Service, owner: CallerId, state: PairingState) {
-    service.events.send(Event::Pairing { pairing: PairingId(7), owner, view: pairing(state) }).unwrap();
+    service.events.send(Event::Pairing { pairing: PairingId(7), owner, view: pairing(state) }.into()).unwrap();
 }
 
 /// The next call of the agent: its method, and the message.

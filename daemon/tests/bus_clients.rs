@@ -111,9 +111,13 @@ async fn subscribers(mut stage: Stage) {
     stage.ours.call(dbus::ROOT, dbus::MANAGER, "Subscribe", &none()).await.unwrap();
     // The other one is known, and did not subscribe.
     stage.other.all(dbus::ROOT, dbus::MANAGER).await.unwrap();
-    stage.service.events.send(entry_changed("milk")).unwrap();
+    stage.service.events.send(entry_changed("milk").into()).unwrap();
     let by = RevokedBy { by: id(1), name: "desk".to_owned(), reason: "done".to_owned(), at: Wall(7) };
-    stage.service.events.send(Event::SessionEnded { session: SessionId([2; 16]), app: NOTES.to_owned(), by }).unwrap();
+    stage
+        .service
+        .events
+        .send(Event::SessionEnded { session: SessionId([2; 16]), app: NOTES.to_owned(), by }.into())
+        .unwrap();
 
     let path = dbus::session_path(&SessionId([2; 16]));
     let (name, message) = stage.ours.signal().await;
@@ -133,7 +137,7 @@ async fn subscribers(mut stage: Stage) {
 
     stage.ours.changed().await;
     stage.ours.call(dbus::ROOT, dbus::MANAGER, "Unsubscribe", &none()).await.unwrap();
-    stage.service.events.send(entry_changed("eggs")).unwrap();
+    stage.service.events.send(entry_changed("eggs").into()).unwrap();
     stage.service.views.send_modify(|view| Arc::make_mut(view).status.pairing_open = false);
     assert_eq!(stage.ours.changed().await.0, dbus::ROOT);
     stage.service.bus.shutdown().await;
@@ -145,9 +149,9 @@ async fn pairings(mut stage: Stage) {
     stage.other.all(dbus::ROOT, dbus::MANAGER).await.unwrap();
     for state in [PairingState::Waiting, PairingState::Cancelled] {
         let event = Event::Pairing { pairing: PairingId(7), owner, view: pairing(state) };
-        stage.service.events.send(event).unwrap();
+        stage.service.events.send(event.into()).unwrap();
     }
-    stage.service.events.send(Event::PairingGone(PairingId(7))).unwrap();
+    stage.service.events.send(Event::PairingGone(PairingId(7)).into()).unwrap();
 
     assert!(stage.ours.signal().await.0.ends_with("InterfacesAdded"));
     assert_eq!(text(&stage.ours.changed().await.1, "State"), "waiting");
@@ -255,7 +259,7 @@ async fn a_pairing_is_listed_as_soon_as_it_is_open() {
     // From then on its owner is told what changed, and that alone.
     let owner = service.next_caller().await.id;
     let event = Event::Pairing { pairing: PairingId(7), owner, view: pairing(PairingState::Claimed) };
-    service.events.send(event).unwrap();
+    service.events.send(event.into()).unwrap();
     let (changed, values) = client.changed().await;
     assert_eq!((changed, values.len(), text(&values, "State").as_str()), (path, 1, "claimed"));
     service.bus.shutdown().await;
@@ -310,7 +314,7 @@ async fn a_client_that_does_not_read_slows_nobody_down() {
     let keys: Vec<String> = (0..CHANGES).map(|number| number.to_string()).collect();
     for burst in keys.chunks(50) {
         for key in burst {
-            service.events.send(entry_changed(key)).unwrap();
+            service.events.send(entry_changed(key).into()).unwrap();
         }
         for key in burst {
             let (name, message) = ours.signal().await;
@@ -324,7 +328,7 @@ async fn a_client_that_does_not_read_slows_nobody_down() {
     }
     assert!((1..CHANGES).contains(&heard), "{heard}");
     // It reads again, and is told of what comes from now on.
-    service.events.send(entry_changed("later")).unwrap();
+    service.events.send(entry_changed("later").into()).unwrap();
     let (_, message) = sleeper.signal().await;
     assert_eq!(message.body().deserialize::<(String, String, String)>().unwrap().0, "later");
     service.bus.shutdown().await;

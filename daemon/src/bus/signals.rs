@@ -26,7 +26,7 @@ use crate::handle::KeyView;
 /// Tells until the daemon stops. A barrier is answered once every event sent before it has been told.
 pub(super) async fn run(
     hub: Arc<Hub>,
-    mut events: broadcast::Receiver<Event>,
+    mut events: broadcast::Receiver<Arc<Event>>,
     mut barriers: mpsc::Receiver<oneshot::Sender<()>>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -40,7 +40,7 @@ pub(super) async fn run(
             biased;
             () = stopped(&mut stop) => return,
             event = events.recv() => match event {
-                Ok(event) => tell(&hub, &mut prompts, event).await,
+                Ok(event) => tell(&hub, &mut prompts, Arc::unwrap_or_clone(event)).await,
                 Err(RecvError::Lagged(lost)) => catch_up(&hub, &mut prompts, lost).await,
                 Err(RecvError::Closed) => return,
             },

@@ -1,6 +1,7 @@
 //! What is done after the commit, in order.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kinlink_proto::engine::Engine;
@@ -46,7 +47,7 @@ impl Core {
             }
             Output::Event(event) => {
                 // Nobody listening is not an error.
-                if self.ends.events.send(event).is_err() {
+                if self.ends.events.send(Arc::new(event)).is_err() {
                     tracing::trace!("an event without listeners");
                 }
             }

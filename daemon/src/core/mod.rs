@@ -53,8 +53,8 @@ pub struct Ends {
     pub jobs: mpsc::Receiver<Job>,
     /// Snapshots of devices and status.
     pub view: watch::Sender<Arc<View>>,
-    /// What happened.
-    pub events: broadcast::Sender<Event>,
+    /// What happened. The channel has room for thousands from the start: for what is small.
+    pub events: broadcast::Sender<Arc<Event>>,
     /// Tells of changes of the network.
     pub links: Links,
     /// Where the store key is.

@@ -42,11 +42,14 @@ pub enum Seen {
 
 pub type Script = fn(&Caller, &Command) -> Result<Reply, CommandError>;
 
+/// What the core tells.
+type Events = broadcast::Sender<Arc<Event>>;
+
 /// The service, and the core's ends of its channels.
 pub struct Service {
     pub bus: Bus,
     pub views: watch::Sender<Arc<View>>,
-    pub events: broadcast::Sender<Event>,
+    pub events: Events,
     pub seen: mpsc::UnboundedReceiver<Seen>,
     pub socket: PathBuf,
     _dir: tempfile::TempDir,
@@ -56,9 +59,7 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future).await.expect("it hangs")
 }
 
-pub fn core(
-    script: Script,
-) -> (Core, watch::Sender<Arc<View>>, broadcast::Sender<Event>, mpsc::UnboundedReceiver<Seen>) {
+pub fn core(script: Script) -> (Core, watch::Sender<Arc<View>>, Events, mpsc::UnboundedReceiver<Seen>) {
     let (jobs, mut orders) = mpsc::channel(64);
     let (views, view) = watch::channel(Arc::new(view()));
     let (events, _) = broadcast::channel(64);
