@@ -142,6 +142,10 @@ impl Core {
             };
             let mut batch: Vec<Input> = first.into_iter().collect();
             core.fill(&mut batch);
+            // Whoever always has something for it does not keep it from what is due.
+            if core.until_deadline().is_zero() && !matches!(batch[..], [Input::Tick, ..]) {
+                batch.push(Input::Tick);
+            }
             // A ping is no fact, and an empty transaction a write for nothing.
             if !batch.is_empty() {
                 core = core.take(batch).await?;

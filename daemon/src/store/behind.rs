@@ -35,7 +35,7 @@ const FEW: usize = 256;
 const IDLE_SLICE: usize = 4096;
 /// How long after the last write it is noted which pages are free: a crash costs time at the next start only if it comes earlier.
 /// Whoever writes more often than this pays no commit for it.
-const PAUSE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// How much is behind before it goes on into the tree, changes that a later one replaced included. Up to as much again gathers
 /// meanwhile. More is faster, and takes memory and, after a crash, time to open.
