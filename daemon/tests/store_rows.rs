@@ -350,6 +350,22 @@ fn an_idle_store_does_what_is_worth_a_commit_and_then_nothing() {
 }
 
 #[test]
+fn values_that_shrink_leave_no_pages_that_are_mostly_empty() {
+    let disk = CrashBackend::new();
+    let db = Db::open_with(disk.clone()).unwrap();
+    let commit = |len: usize| {
+        let mut txn = db.begin().unwrap();
+        (0..3000_u32).for_each(|n| txn.put(Table::Operations, &n.to_be_bytes(), &vec![7; len]).unwrap());
+        txn.commit().unwrap();
+        let store = redb::Database::builder().create_with_backend(disk.after_crash(Loss::Nothing)).unwrap();
+        store.begin_write().unwrap().stats().unwrap().leaf_pages()
+    };
+    assert!(commit(1100) > 900);
+    assert!(commit(33) < 90, "30 would do");
+    assert_eq!(db.snapshot().unwrap().range(Table::Operations, &[], &[0xff; 9], usize::MAX).unwrap().len(), 3000);
+}
+
+#[test]
 fn clearing_every_table_leaves_a_store() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");

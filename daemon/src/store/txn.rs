@@ -139,11 +139,24 @@ pub(super) fn put<'a>(
     let mut open = writer.open_table(definition(table.name())).map_err(error)?;
     for (key, value) in rows {
         match value {
-            Some(value) => drop(open.insert(key, value).map_err(error)?),
+            Some(value) => {
+                let shrinks =
+                    open.insert(key, value).map_err(error)?.is_some_and(|old| is_far_smaller(value, old.value()));
+                if shrinks {
+                    // redb joins pages that have become empty only where a row is removed.
+                    drop(open.remove(key).map_err(error)?);
+                    drop(open.insert(key, value).map_err(error)?);
+                }
+            }
             None => drop(open.remove(key).map_err(error)?),
         }
     }
     Ok(())
+}
+
+/// Whether pages are left mostly empty if many values are replaced like this: content that is dropped leaves a hash.
+fn is_far_smaller(new: &[u8], old: &[u8]) -> bool {
+    2 * new.len() + 32 < old.len()
 }
 
 impl Read for Txn {
