@@ -1,9 +1,15 @@
 //! What a commit costs the disk: the engine's tests count commits, and here one is one `fdatasync`.
 
+use std::collections::HashMap;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use kinlink_proto::dbus::{SESSION, SESSIONS};
 use kinlink_tests::harness::{Host, eventually};
+use zbus::{Connection, Variant, connection};
 
 /// Whatever makes something durable, what goes with it, and what a client notices.
 const CALLS: &str = "trace=fsync,fdatasync,sync_file_range,msync,syncfs,sync,ftruncate,accept4,sendmsg";
@@ -69,4 +75,38 @@ fn a_write_is_one_sync_before_its_answer_and_its_report_one_more() {
     assert_eq!(story(&file)[begun..], [round; 3].concat());
     host.ok(&["session", "get", &session, "key"]);
     assert_eq!(story(&file)[begun + 3 * round.len()..], ["is called", "says"], "reading writes nothing");
+}
+
+/// Asks for an entry that is not there, and when that is answered again, until `enough`.
+async fn ask(clients: Connection, session: String, enough: Arc<AtomicBool>) {
+    let path = format!("{SESSIONS}/{session}");
+    while !enough.load(Ordering::Relaxed) {
+        let arguments = ("nothing", HashMap::<&str, Variant<'_>>::new());
+        let asked = clients.call_method(None::<&str>, path.as_str(), Some(SESSION), "Get", &arguments).await;
+        assert!(matches!(asked, Err(zbus::Error::MethodError(..))), "{asked:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_comes_though_somebody_always_asks_for_something() {
+    let (host, dir) = (Host::stopped("anna"), tempfile::tempdir().unwrap());
+    let file = dir.path().join("trace");
+    host.start_with(traced(&host, &file));
+    let session = host.session("org.example.Notes", "Busy");
+    let stream = UnixStream::connect(host.socket()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let client = connection::Builder::unix_stream(stream).p2p().build().await.unwrap();
+    let enough = Arc::new(AtomicBool::new(false));
+    let asking: Vec<_> =
+        (0..64).map(|_| tokio::spawn(ask(client.clone(), session.clone(), Arc::clone(&enough)))).collect();
+    let syncs = || story(&file).iter().filter(|what| **what == "syncs").count();
+    tokio::task::block_in_place(|| {
+        let before = syncs();
+        host.put(&session, "key", "value");
+        eventually("the report is durable", || (syncs() >= before + 2).then_some(()));
+    });
+    enough.store(true, Ordering::Relaxed);
+    for asked in asking {
+        asked.await.unwrap();
+    }
 }
