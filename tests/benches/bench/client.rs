@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZero;
 use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
 
 use futures_util::StreamExt as _;
 use kinlink_proto::dbus::{DEVICE, MANAGER, PAIRING, ROOT, SESSION};
@@ -145,14 +146,24 @@ impl Client {
         size: usize,
         at_once: u64,
     ) -> anyhow::Result<()> {
-        let mut lanes = JoinSet::new();
-        for lane in 0..at_once {
-            let (client, session) = (self.clone(), session.to_owned());
+        self.write(session, (from..to).map(|number| (key(number), number)).collect(), size, at_once).await
+    }
+
+    /// Writes these entries: the key of each, and what its value is made of.
+    pub(crate) async fn write(
+        &self,
+        session: &str,
+        entries: Vec<(String, u64)>,
+        size: usize,
+        at_once: u64,
+    ) -> anyhow::Result<()> {
+        let (mut lanes, left) = (JoinSet::new(), Arc::new(Mutex::new(entries.into_iter())));
+        for _ in 0..at_once {
+            let (client, session, left) = (self.clone(), session.to_owned(), Arc::clone(&left));
+            let next = move || left.lock().ok()?.next();
             lanes.spawn(async move {
-                let mut number = from + lane;
-                while number < to {
-                    client.put(&session, &key(number), &value(number, size)).await?;
-                    number += at_once;
+                while let Some((key, seed)) = next() {
+                    client.put(&session, &key, &value(seed, size)).await?;
                 }
                 anyhow::Ok(())
             });
