@@ -48,8 +48,10 @@ impl Preparer {
     /// why.
     #[must_use]
     pub fn segment(&self, segment: &Bytes, keys: &Keyring) -> Option<Prepared> {
-        let (journal, segment) = (self.0?, Segment::from_buffer(segment).ok()?);
-        let mut worked = Worked::default();
+        let (journal, plain) = (self.0?, Vec::with_capacity(segment.len()));
+        let segment = Segment::from_buffer(segment).ok()?;
+        let (subtrees, contents) = (Vec::with_capacity(segment.items.len()), Vec::with_capacity(segment.items.len()));
+        let mut worked = Worked { subtrees, contents, plain };
         let mut key: Option<(EpochId, SessionId, Option<Secret>)> = None;
         let mut number = segment.from;
         for item in &segment.items {
