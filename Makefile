@@ -11,7 +11,7 @@ DESTDIR ?=
 # Where `install` takes the programs from.
 BUILT ?= target/release
 
-.PHONY: all build install uninstall demo test bench bench-idle sim setup docs lint fmt
+.PHONY: all build install uninstall demo test bench bench-idle sim fuzz setup docs lint fmt
 
 all: build
 
@@ -81,6 +81,10 @@ bench-idle:
 sim:
 	$(CARGO) build -p kinlink-tests --bin sim
 	target/debug/sim --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
+
+# Every decoder of what others send, and sequences of what an engine is told, fuzzed from tests/fuzz/corpus.
+fuzz:
+	CARGO="$(CARGO)" tests/fuzz/run $(TARGETS)
 
 # The reference of the D-Bus interfaces, from proto/dbus/*.xml.
 docs:
