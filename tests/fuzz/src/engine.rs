@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use kinlink_proto::engine::command::{Command, SessionFilter};
 use kinlink_proto::engine::io::{ConnId, Input};
-use kinlink_proto::id::DeviceId;
+use kinlink_proto::id::{AccountId, DeviceId};
 use kinlink_proto::link::message::kind as link;
+use kinlink_proto::roster::keyring::Keyring;
+use kinlink_proto::sync::transfer::Preparer;
 use kinlink_proto::wire::frame::Frame;
 use kinlink_proto::wire::message::kind as sync;
 use kinlink_proto::wire::{Address, Reader};
@@ -56,6 +58,7 @@ pub fn engine(data: &[u8]) {
     let mut r = Reader::new(data);
     // Each restart and each second costs; the fuzzer is to try what is said, not how long.
     let mut left = 64;
+    let (mut preparer, keys) = (Preparer::default(), Keyring::new(AccountId([0; 32])));
     while let Ok(what) = r.u8()
         && left > 0
     {
@@ -69,7 +72,16 @@ pub fn engine(data: &[u8]) {
             }
             8 | 9 => {
                 let (Ok(stream), Some(frame)) = (r.u8(), frame(&mut r)) else { break };
-                running.take(Input::Transfer { conn, stream: stream.into(), frame });
+                let prepared = match frame.kind {
+                    sync::SEGMENT => preparer.segment(&frame.body, &keys),
+                    kind => {
+                        if kind == sync::TRANSFER_HEADER {
+                            preparer.header(&frame.body);
+                        }
+                        None
+                    }
+                };
+                running.take(Input::Transfer { conn, stream: stream.into(), frame, prepared });
             }
             10 => drop(running.take(Input::Disconnected { conn, code: None })),
             11 => drop(running.take(connected(n, peers))),
