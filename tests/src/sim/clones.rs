@@ -20,6 +20,7 @@ impl World {
         let device = self.devices[original].copied(copy);
         self.devices.push(device);
         self.admitted.push(std::collections::BTreeSet::new());
+        self.keyrings.push(kinlink_proto::roster::keyring::Keyring::default());
         self.skew.push(0);
         self.cloned += 1;
         // What one of the two says and does the other does not know.
