@@ -11,7 +11,7 @@ DESTDIR ?=
 # Where `install` takes the programs from.
 BUILT ?= target/release
 
-.PHONY: all build install uninstall demo test bench bench-idle sim fuzz setup docs lint fmt
+.PHONY: all build install uninstall demo test bench bench-idle sim planted fuzz setup docs lint fmt
 
 all: build
 
@@ -81,6 +81,10 @@ bench-idle:
 sim:
 	$(CARGO) build -p kinlink-tests --bin sim
 	target/debug/sim --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
+
+# Bugs planted in copies of the protocol, each of which the simulator has to find: `make planted BUGS="any_code_links"`.
+planted:
+	CARGO="$(CARGO)" tests/planted/run $(BUGS)
 
 # Every decoder of what others send, and sequences of what an engine is told, fuzzed from tests/fuzz/corpus.
 fuzz:
