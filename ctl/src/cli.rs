@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cmd::{
-    address, completions, config, dismiss, join, key, leave, link, list, man, ping, readmit, rename, revoke, session,
-    sessions, show, suspend,
+    address, completions, config, dismiss, join, key, leave, link, list, man, pin, ping, readmit, rename, revoke, role,
+    session, sessions, show, suspend,
 };
 use crate::error::EXIT_CODES;
 
@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Revoke(revoke::Args),
     Suspend(suspend::Args),
     Readmit(readmit::Args),
+    Role(role::Args),
+    Pin(pin::Args),
     Link(link::Args),
     Join(join::Args),
     Leave(leave::Args),

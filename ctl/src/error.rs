@@ -23,7 +23,7 @@ pub(crate) enum Exit {
     Refused = 5,
     /// The pairing came to nothing.
     Pairing = 6,
-    /// A wrong code, or too many of them; a wrong passphrase.
+    /// A wrong code, or too many of them; a wrong passphrase or PIN.
     Code = 7,
     /// This device was revoked.
     Revoked = 8,
@@ -51,7 +51,7 @@ Exit codes:
     4  no such device, session or key, or the name fits several
     5  refused: you said no, or it is not allowed
     6  the pairing came to nothing: expired, used, cancelled, unreadable, or nobody answered
-    7  wrong code, or too many of them; wrong passphrase
+    7  wrong code, or too many of them; wrong passphrase or PIN
     8  this device was revoked
     9  the session has ended
    10  the device that was pinged does not answer
@@ -249,6 +249,10 @@ fn advice(error: Error) -> (Exit, &'static str, &'static str) {
             "Three wrong codes: the pairing was given up.",
             "Make sure that you are looking at the right device, then run kinctl link again.",
         ),
+        Error::PinRequired => {
+            (Exit::Refused, "This needs the PIN.", "Run it in a terminal, or give the PIN with --pin-file.")
+        }
+        Error::PinWrong => (Exit::Code, "That is not the PIN.", "kinctl pin says who set it, and when."),
         Error::SecondClaimant => (
             Exit::Pairing,
             "A second device answered the same challenge, so nothing was linked.",

@@ -1,8 +1,9 @@
-//! Passphrases: asked for without showing them, and handed over through a pipe, so that they stand in no message.
+//! Passphrases and PINs: asked for without showing them, and handed over through a pipe, so that they stand in no message.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::sync::oneshot;
@@ -39,6 +40,36 @@ impl Passphrase {
         Ok(first)
     }
 
+    /// Asks for the PIN that is set, or takes it from `file`.
+    pub(crate) async fn pin(out: &Output, file: Option<&mut PinFile>) -> Result<Self, Failure> {
+        Self::pin_for(out, "PIN: ", file).await
+    }
+
+    /// Asks for a new PIN, twice at a terminal, or takes it from `file`.
+    pub(crate) async fn new_pin(out: &Output, mut file: Option<&mut PinFile>) -> Result<Self, Failure> {
+        let first = Self::pin_for(out, "New PIN, 6 to 64 characters: ", file.as_deref_mut()).await?;
+        if file.is_none() && *Self::pin_for(out, "Again: ", None).await?.0 != *first.0 {
+            return Err(Failure::declined("They differ. Nothing was done."));
+        }
+        Ok(first)
+    }
+
+    async fn pin_for(out: &Output, prompt: &str, file: Option<&mut PinFile>) -> Result<Self, Failure> {
+        if let Some(PinFile(file)) = file {
+            return Self::line(file.try_clone()?).await;
+        }
+        let tty = File::open("/dev/tty").map_err(|_| Failure::Declined {
+            message: "This needs the PIN, and there is no terminal to ask at.".to_owned(),
+            hint: "Run it in a terminal, or give the PIN with --pin-file.",
+        })?;
+        let _quiet = Quiet::on(tty.try_clone()?)?;
+        out.prompt(prompt)?;
+        let pin = Self::line(tty).await?;
+        // The line break that the user typed was not shown either.
+        out.note("")?;
+        Ok(pin)
+    }
+
     /// Read on a thread of its own: a read of a terminal cannot be taken back, and Ctrl-C is to end the wait.
     async fn line(source: impl Read + Send + 'static) -> Result<Self, Failure> {
         let (sender, receiver) = oneshot::channel();
@@ -48,10 +79,32 @@ impl Passphrase {
     }
 
     /// The end of a pipe with it. It fits in there before anybody reads.
-    pub(crate) fn pipe(self) -> Result<Fd<'static>, Failure> {
+    pub(crate) fn pipe(&self) -> Result<Fd<'static>, Failure> {
         let (reader, mut writer) = io::pipe()?;
         writer.write_all(&self.0)?;
         Ok(OwnedFd::from(reader).into())
+    }
+}
+
+/// Where a script has PINs, a line each, in the order in which they are asked for.
+#[derive(Debug)]
+pub(crate) struct PinFile(File);
+
+/// What commands that may need the PIN take.
+#[derive(clap::Args, Debug)]
+pub(crate) struct PinArgs {
+    /// Read the PIN from this file instead of the terminal; /dev/stdin or /dev/fd/N for an open one
+    #[arg(long, value_name = "FILE")]
+    pin_file: Option<PathBuf>,
+}
+
+impl PinArgs {
+    pub(crate) fn open(&self) -> Result<Option<PinFile>, Failure> {
+        let failed = |path: &Path| {
+            let path = path.display().to_string();
+            move |source| Failure::File { path, source }
+        };
+        self.pin_file.as_deref().map(|path| File::open(path).map(PinFile).map_err(failed(path))).transpose()
     }
 }
 

@@ -20,6 +20,9 @@ pub(crate) trait Manager {
     fn join(&self, challenge: &str, options: &Options<'_>) -> zbus::Result<OwnedObjectPath>;
     fn leave(&self, options: &Options<'_>) -> zbus::Result<()>;
     fn revoke_others(&self, reason: &str, options: &Options<'_>) -> zbus::Result<Vec<OwnedObjectPath>>;
+    fn set_pin(&self, options: &Options<'_>) -> zbus::Result<()>;
+    fn remove_pin(&self, options: &Options<'_>) -> zbus::Result<()>;
+    fn verify_pin(&self, options: &Options<'_>) -> zbus::Result<()>;
     fn create_session(&self, app: &str, title: &str, options: &Options<'_>) -> zbus::Result<OwnedObjectPath>;
     fn list_sessions(&self, filter: &Options<'_>) -> zbus::Result<(Vec<Session>, String)>;
     fn subscribe(&self, options: &Options<'_>) -> zbus::Result<()>;
@@ -40,6 +43,7 @@ pub(crate) trait Device {
     fn revoke(&self, reason: &str, options: &Options<'_>) -> zbus::Result<()>;
     fn suspend(&self, reason: &str, options: &Options<'_>) -> zbus::Result<()>;
     fn readmit(&self, options: &Options<'_>) -> zbus::Result<()>;
+    fn set_role(&self, role: &str, options: &Options<'_>) -> zbus::Result<()>;
     #[zbus(property)]
     fn set_name(&self, name: &str) -> zbus::Result<()>;
 }

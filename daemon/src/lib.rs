@@ -14,6 +14,7 @@ pub mod keys;
 pub mod log;
 pub mod net;
 pub mod paths;
+pub mod pin;
 pub mod platform;
 pub mod store;
 

@@ -153,7 +153,7 @@ async fn each_method_refuses_unknown_options_and_wrong_types() {
             methods += 1;
         }
     }
-    assert_eq!(methods, 34, "methods of the contract");
+    assert_eq!(methods, 37, "methods of the contract");
     service.bus.shutdown().await;
 }
 

@@ -121,6 +121,10 @@ errors! {
     WrongCode,
     /// The third wrong code.
     TooManyTries,
+    /// The account has a PIN, and this needs it.
+    PinRequired,
+    /// That is not the PIN, or there were too many wrong ones: the message says how long to wait.
+    PinWrong,
     /// A second device proved to have seen the challenge.
     SecondClaimant,
     /// Nobody answered.

@@ -107,6 +107,10 @@ id!(
     Cursor, 24
 );
 id!(
+    /// The public half of the key that a PIN gives: Ed25519.
+    PinKey, 32
+);
+id!(
     /// A hash: SHA-256.
     Hash, 32
 );

@@ -16,7 +16,7 @@ use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::id::{DeviceId, Hash};
+use crate::id::{DeviceId, Hash, PinKey};
 
 /// Where randomness comes from: an argument, so that a run can be replayed from a seed.
 pub type Entropy<'a> = &'a mut dyn CryptoRng;
@@ -223,17 +223,71 @@ impl std::fmt::Debug for Identity {
 pub fn verify(device: &DeviceId, text: &str, message: &[u8], signature: &[u8; 64]) -> bool {
     #[cfg(test)]
     work::note(|work| &mut work.checked);
+    strict(&device.0, text, message, signature)
+}
+
+fn strict(public: &[u8; 32], text: &str, message: &[u8], signature: &[u8; 64]) -> bool {
     let mut bytes = label(text);
     bytes.extend_from_slice(message);
-    VerifyingKey::from_bytes(&device.0)
+    VerifyingKey::from_bytes(public)
         .is_ok_and(|key| key.verify_strict(&bytes, &Signature::from_bytes(signature)).is_ok())
 }
 
 /// Whether `bytes` can be a DeviceId: a canonical point that is not of small order.
 #[must_use]
 pub fn valid_device(device: &DeviceId) -> bool {
-    VerifyingKey::from_bytes(&device.0).is_ok_and(|key| !key.is_weak())
+    valid(&device.0)
 }
+
+/// Whether a PIN's key can be one, likewise.
+#[must_use]
+pub fn valid_pin(key: &PinKey) -> bool {
+    valid(&key.0)
+}
+
+fn valid(bytes: &[u8; 32]) -> bool {
+    VerifyingKey::from_bytes(bytes).is_ok_and(|key| !key.is_weak())
+}
+
+/// The key that a PIN gives: it countersigns statements. Wiped when dropped.
+#[derive(Clone)]
+pub struct PinSigner(SigningKey);
+
+impl PinSigner {
+    /// From what Argon2id made of the PIN.
+    #[must_use]
+    pub fn from_seed(seed: &Secret) -> Self {
+        Self(SigningKey::from_bytes(&seed.0))
+    }
+
+    /// The half that stands in the roster.
+    #[must_use]
+    pub fn public(&self) -> PinKey {
+        PinKey(self.0.verifying_key().to_bytes())
+    }
+
+    /// `Sign(self, "countersign", message)`.
+    #[must_use]
+    pub fn countersign(&self, message: &[u8]) -> [u8; 64] {
+        let mut bytes = label(COUNTERSIGN);
+        bytes.extend_from_slice(message);
+        self.0.sign(&bytes).to_bytes()
+    }
+}
+
+impl std::fmt::Debug for PinSigner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PinSigner(…)")
+    }
+}
+
+/// Verifies [`PinSigner::countersign`], as strictly as [`verify`].
+#[must_use]
+pub fn verify_countersign(key: &PinKey, message: &[u8], signature: &[u8; 64]) -> bool {
+    strict(&key.0, COUNTERSIGN, message, signature)
+}
+
+const COUNTERSIGN: &str = "countersign";
 
 /// Seals `plaintext` to an X-Wing public key (HPKE base mode, RFC 9180): the encapsulated key and the
 /// ciphertext. `None` if `public` is not a key.

@@ -88,6 +88,21 @@ pub const LINK_ANSWER: Duration = Duration::from_secs(20);
 pub const NEVER_COMPLETED: Duration = Duration::from_secs(24 * 3600);
 /// A new owner is a member for this much running time of an owner's daemon.
 pub const PROMOTE_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// Memory that a PIN's key takes to make, in KiB: as much as can be had on a small machine beside everything else. The
+/// most is what a device lets another make it take.
+pub const PIN_MEMORY: std::ops::RangeInclusive<u32> = 64 * 1024..=1024 * 1024;
+/// Passes over it.
+pub const PIN_PASSES: std::ops::RangeInclusive<u32> = 3..=16;
+/// Lanes of it.
+pub const PIN_LANES: std::ops::RangeInclusive<u32> = 1..=4;
+/// Wrong PINs after which there is no wait yet: typing errors.
+pub const PIN_FREE: u32 = 3;
+/// The wait after one more; it doubles with each.
+pub const PIN_WAIT: Duration = Duration::from_secs(30);
+/// The longest wait: 24 guesses a day, and somebody who remembers it is not locked out for longer.
+pub const PIN_WAIT_MAX: Duration = Duration::from_secs(3600);
+/// Characters of a PIN.
+pub const PIN_CHARS: std::ops::RangeInclusive<usize> = 6..=64;
 /// How often running time is counted. It is lost up to this much at a crash.
 pub const AGE_STEP: Duration = Duration::from_secs(600);
 /// What a revoked device still holds, sealed and without its keys, goes after this much running

@@ -12,6 +12,7 @@ use crate::error::Failure;
 use crate::model::{Device, Pairing, short};
 use crate::output::Output;
 use crate::pairing::{Attempt, describe_peer, tell_failure, warn_anywhere};
+use crate::passphrase::{Passphrase, PinArgs};
 use crate::prompt::Lines;
 use crate::proxy::Options;
 use crate::qr::Code;
@@ -45,6 +46,8 @@ pub(crate) struct Args {
     /// What this device is called, if this makes the account
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
+    #[command(flatten)]
+    pin: PinArgs,
 }
 
 impl Args {
@@ -74,12 +77,17 @@ pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
         warn_anywhere(ctx.out)?;
     }
     let bus = ctx.bus().await?;
+    // Before anything is shown: whoever has forgotten it need not begin.
+    let pin = tokio::select! {
+        pin = pin(ctx.out, &bus, &args.pin) => pin?,
+        () = ctx.interrupt.happened() => return Err(Failure::Interrupted("Interrupted.".to_owned())),
+    };
     let changes = bus.signals(PAIRINGS).await?;
     let (path, qr, text, expires) = bus.manager().await?.open_pairing(&args.options()).await?;
     let offer = Offer { qr, text, expires };
     let mut attempt = Attempt::new(&bus, path.as_str(), changes).await?;
     let result = tokio::select! {
-        result = present_and_follow(ctx.out, &mut attempt, &args, &offer) => result,
+        result = present_and_follow(ctx.out, &mut attempt, &args, &offer, pin.as_ref()) => result,
         () = ctx.interrupt.happened() => Err(attempt.cancel().await),
     };
     match result {
@@ -99,9 +107,10 @@ async fn present_and_follow(
     attempt: &mut Attempt,
     args: &Args,
     offer: &Offer,
+    pin: Option<&Passphrase>,
 ) -> Result<Pairing, Failure> {
     present(out, args, offer)?;
-    follow(out, attempt).await
+    follow(out, attempt, pin).await
 }
 
 fn present(out: &Output, args: &Args, offer: &Offer) -> Result<(), Failure> {
@@ -145,7 +154,7 @@ fn draw(out: &Output, code: &Code, offer: &Offer) -> Result<(), Failure> {
 }
 
 /// Follows the pairing until it is linked.
-async fn follow(out: &Output, attempt: &mut Attempt) -> Result<Pairing, Failure> {
+async fn follow(out: &Output, attempt: &mut Attempt, pin: Option<&Passphrase>) -> Result<Pairing, Failure> {
     let mut lines: Option<Lines> = None;
     let mut told = String::new();
     // The tries that were left when the code was last asked for: asked once for each.
@@ -172,7 +181,7 @@ async fn follow(out: &Output, attempt: &mut Attempt) -> Result<Pairing, Failure>
         tokio::select! {
             changed = attempt.changed() => changed?,
             line = lines.get_or_insert_with(Lines::stdin).next(out) => {
-                answer(out, attempt, line.as_deref()).await?;
+                answer(out, attempt, line.as_deref(), pin).await?;
                 asked = None;
             }
         }
@@ -192,12 +201,26 @@ fn ask(out: &Output, pairing: &Pairing, first: bool) -> Result<(), Failure> {
     out.prompt("Type the 6-digit code that it displays, to link it (Enter alone refuses): ")
 }
 
-async fn answer(out: &Output, attempt: &Attempt, line: Option<&str>) -> Result<(), Failure> {
+/// The PIN, if one is set: asked for, and looked at.
+async fn pin(out: &Output, bus: &Bus, args: &PinArgs) -> Result<Option<Passphrase>, Failure> {
+    if !bus.status().await?.two_step {
+        return Ok(None);
+    }
+    let pin = Passphrase::pin(out, args.open()?.as_mut()).await?;
+    bus.manager().await?.verify_pin(&Options::from([("pin", pin.pipe()?.into())])).await?;
+    Ok(Some(pin))
+}
+
+async fn answer(out: &Output, attempt: &Attempt, line: Option<&str>, pin: Option<&Passphrase>) -> Result<(), Failure> {
     let Some(code) = line.filter(|line| !line.is_empty()) else {
         attempt.proxy.reject(&Options::new()).await?;
         return Err(Failure::declined("Refused; nothing was linked."));
     };
-    match attempt.proxy.confirm(code, &Options::new()).await.map_err(Failure::from) {
+    let mut options = Options::new();
+    if let Some(pin) = pin {
+        options.insert("pin", pin.pipe()?.into());
+    }
+    match attempt.proxy.confirm(code, &options).await.map_err(Failure::from) {
         Err(Failure::Daemon { error: error @ (Error::WrongCode | Error::InvalidArgument), message }) => {
             let failure = Failure::Daemon { error, message };
             wrong(out, attempt.state().await?.tries_left, &failure)

@@ -10,10 +10,12 @@ pub(crate) mod leave;
 pub(crate) mod link;
 pub(crate) mod list;
 pub(crate) mod man;
+pub(crate) mod pin;
 pub(crate) mod ping;
 pub(crate) mod readmit;
 pub(crate) mod rename;
 pub(crate) mod revoke;
+pub(crate) mod role;
 pub(crate) mod session;
 pub(crate) mod sessions;
 pub(crate) mod show;
@@ -71,6 +73,8 @@ async fn dispatch(ctx: &Ctx<'_>, command: Command) -> Result<(), Failure> {
         Command::Revoke(args) => revoke::run(ctx, args).await,
         Command::Suspend(args) => suspend::run(ctx, args).await,
         Command::Readmit(args) => readmit::run(ctx, args).await,
+        Command::Role(args) => role::run(ctx, args).await,
+        Command::Pin(args) => pin::run(ctx, args).await,
         Command::Link(args) => link::run(ctx, args).await,
         Command::Join(args) => join::run(ctx, args).await,
         Command::Leave(args) => leave::run(ctx, args).await,

@@ -2,6 +2,7 @@
 
 use super::Ctx;
 use crate::error::Failure;
+use crate::passphrase::{Passphrase, PinArgs};
 use crate::proxy::Options;
 use crate::resolve;
 
@@ -10,13 +11,19 @@ use crate::resolve;
 pub(crate) struct Args {
     /// Its name, id, or the start of its id
     device: String,
+    #[command(flatten)]
+    pin: PinArgs,
 }
 
 pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
     let bus = ctx.bus().await?;
     let devices = bus.devices().await?;
     let device = resolve::pick(&devices, &args.device)?;
-    bus.device(&device.path).await?.readmit(&Options::new()).await?;
+    let mut options = Options::new();
+    if bus.status().await?.two_step {
+        options.insert("pin", Passphrase::pin(ctx.out, args.pin.open()?.as_mut()).await?.pipe()?.into());
+    }
+    bus.device(&device.path).await?.readmit(&options).await?;
     if ctx.out.json {
         return ctx.out.json(&bus.device_state(&device.path).await?.json(ctx.out, &devices));
     }

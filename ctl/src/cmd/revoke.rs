@@ -9,6 +9,7 @@ use crate::bus::{Bus, Signals};
 use crate::error::Failure;
 use crate::model::{Device, short};
 use crate::output::Output;
+use crate::passphrase::{Passphrase, PinArgs};
 use crate::proxy::Options;
 use crate::{prompt, resolve};
 
@@ -33,6 +34,8 @@ pub(crate) struct Args {
     /// Do not wait: the other devices hear of it all the same
     #[arg(long, conflicts_with = "wait")]
     no_wait: bool,
+    #[command(flatten)]
+    pin: PinArgs,
 }
 
 /// How long the devices that are online have to apply a revocation: they do within moments.
@@ -62,7 +65,12 @@ pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
     }
     prompt::confirm(ctx.out, &question(ctx.out, &targets), args.yes).await?;
     let mut changes = bus.signals(kinlink_proto::dbus::DEVICES).await?;
-    let revoked = revoke(&bus, &targets, &args).await?;
+    // A guest is revoked without it.
+    let pin = match bus.status().await?.two_step && targets.iter().any(|device| device.role != "guest") {
+        true => Some(Passphrase::pin(ctx.out, args.pin.open()?.as_mut()).await?),
+        false => None,
+    };
+    let revoked = revoke(&bus, &targets, &args, pin.as_ref()).await?;
     if !args.no_wait {
         wait(ctx.out, &bus, &revoked, &mut changes, args.wait).await?;
     }
@@ -94,13 +102,17 @@ fn question(out: &Output, targets: &[&Device]) -> String {
     format!("{}\nRevoke {}? This cannot be undone.", list.join("\n"), if targets.len() == 1 { "it" } else { "them" })
 }
 
-async fn revoke(bus: &Bus, targets: &[&Device], args: &Args) -> Result<Vec<String>, Failure> {
+async fn revoke(bus: &Bus, targets: &[&Device], args: &Args, pin: Option<&Passphrase>) -> Result<Vec<String>, Failure> {
+    let options = || -> Result<Options<'_>, Failure> {
+        let pin = pin.map(Passphrase::pipe).transpose()?;
+        Ok(pin.map(|pin| ("pin", pin.into())).into_iter().collect())
+    };
     if args.others {
-        let revoked = bus.manager().await?.revoke_others(&args.reason, &Options::new()).await?;
+        let revoked = bus.manager().await?.revoke_others(&args.reason, &options()?).await?;
         return Ok(revoked.iter().map(ToString::to_string).collect());
     }
     for device in targets {
-        bus.device(&device.path).await?.revoke(&args.reason, &Options::new()).await?;
+        bus.device(&device.path).await?.revoke(&args.reason, &options()?).await?;
     }
     Ok(targets.iter().map(|device| device.path.clone()).collect())
 }

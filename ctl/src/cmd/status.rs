@@ -40,7 +40,7 @@ fn rows(out: &Output, status: &Manager) -> Vec<(&'static str, String)> {
         ("Id", if status.state == "locked" { String::new() } else { status.this_device.clone() }),
         ("Fingerprint", status.fingerprint.clone()),
         ("Pairing open", yes_no(status.pairing_open)),
-        ("Two-step", yes_no(status.two_step)),
+        ("Two-step", two_step(out, status)),
         ("Keys kept in", status.key_protection.clone()),
         ("UDP port", status.port.to_string()),
         ("Epoch", status.epoch.clone()),
@@ -56,6 +56,13 @@ fn rows(out: &Output, status: &Manager) -> Vec<(&'static str, String)> {
     }
     rows.retain(|(_, value)| !value.is_empty());
     rows
+}
+
+fn two_step(out: &Output, status: &Manager) -> String {
+    match status.two_step {
+        true => format!("yes, a PIN set by {} on {}", out.name(&status.pin_set_by), when::date(status.pin_set_at)),
+        false => "no".to_owned(),
+    }
 }
 
 /// "AUTHORHEX:NUMBER" with the author's first digits.

@@ -5,6 +5,7 @@
 //! or after [`limits::AGENT`]. An agent that refuses, fails or is not there cancels the pairing: silence is a No.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::Arc;
 
 use kinlink_proto::dbus::{AGENT, Error as Name};
@@ -15,12 +16,12 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use zbus::names::{BusName, OwnedUniqueName};
-use zbus::{Connection, DynamicType, Message, ObjectPath, OwnedObjectPath, OwnedVariant, Variant};
+use zbus::{Connection, DynamicType, Fd, Message, ObjectPath, OwnedObjectPath, OwnedVariant, Variant};
 
 use super::hub::{Client, Hub};
 use super::objects::Object;
 use super::options::Options;
-use super::{limits, pairing};
+use super::{limits, pairing, pin};
 
 /// Where a client has its prompts.
 #[derive(Clone, Debug)]
@@ -55,6 +56,14 @@ impl Agent {
     pub(super) fn new(connection: Connection, name: Option<OwnedUniqueName>, path: OwnedObjectPath) -> (Self, Held) {
         let (holder, held) = watch::channel(());
         (Self { connection, name, path, held }, Held(holder))
+    }
+
+    /// Asks for the PIN; `complaint` is what was wrong with the last one.
+    pub(super) async fn request_pin(&self, what: &str, complaint: Option<String>) -> Result<File, String> {
+        let reply = self.ask("RequestPin", &(what, said(complaint))).await.map_err(|refusal| refusal.to_string())?;
+        let body = reply.body();
+        let pipe: Fd<'_> = body.deserialize().map_err(|error| error.to_string())?;
+        pin::file(&pipe).map_err(|error| error.message)
     }
 
     async fn ask<B: Serialize + DynamicType>(&self, method: &str, body: &B) -> Result<Message, Refusal> {
@@ -173,7 +182,7 @@ impl Prompt {
             let reply = self.agent.ask("EnterCode", &(self.path(), self.properties(), said(complaint))).await?;
             let code: String = reply.body().deserialize().map_err(Refusal::Said)?;
             let code = code.chars().take(limits::CODE).collect();
-            match self.order(Command::ConfirmCode { pairing: self.pairing, code }).await {
+            match self.confirm(code).await {
                 Err(error) if error.kind == Name::InvalidArgument => complaint = Some(error.message),
                 _ => return Ok(()),
             }
@@ -224,6 +233,12 @@ impl Prompt {
         if let Err(error) = self.order(Command::CancelPairing(self.pairing)).await {
             tracing::debug!("a pairing that is to be cancelled is over: {error}");
         }
+    }
+
+    /// With the PIN, if that is needed.
+    async fn confirm(&self, code: String) -> Result<Reply, CommandError> {
+        let confirm = Command::ConfirmCode { pairing: self.pairing, code };
+        pin::ask(&self.hub.core, &self.client, "link", confirm).await
     }
 
     async fn order(&self, command: Command) -> Result<Reply, CommandError> {

@@ -15,9 +15,9 @@ use zbus::{Message, Variant};
 use super::call::{Call, unexpected};
 use super::contract::{Emits, Interface, Method, OPTIONS, Property, changing, constant, silent};
 use super::error::{Failure, Standard};
-use super::limits;
 use super::objects::{Values, shown, text};
 use super::options::{Options, bounded};
+use super::{limits, pin};
 
 pub(super) static INTERFACE: Interface = Interface {
     name: DEVICE,
@@ -55,6 +55,7 @@ pub(super) static INTERFACE: Interface = Interface {
         changing("RevokedBy", "s"),
         changing("RevokedReason", "s"),
         changing("SeenAt", "as"),
+        changing("WrongPins", "u"),
         changing("AppliedOn", "u"),
         changing("AppliedOf", "u"),
     ],
@@ -88,6 +89,7 @@ pub(super) fn values(device: &DeviceView) -> Values {
         ("RevokedBy", shown(revoked.map(|by| &by.by)).into()),
         ("RevokedReason", text(revoked.map(|by| by.reason.as_str()).unwrap_or_default()).into()),
         ("SeenAt", device.seen_at.iter().map(|address| shown(Some(address))).collect::<Vec<_>>().into()),
+        ("WrongPins", device.wrong_pins.into()),
         ("AppliedOn", device.applied.0.into()),
         ("AppliedOf", device.applied.1.into()),
     ]
@@ -145,14 +147,22 @@ pub(super) async fn call(call: &Call<'_>, device: DeviceId, method: &'static str
         return call.done(Command::Dismiss(device)).await;
     }
     if method == "Readmit" {
-        Options(call.args()?).finish()?;
-        return call.done(Command::Readmit(device)).await;
+        let mut options = Options(call.args()?);
+        let given = options.file("pin")?;
+        options.finish()?;
+        pin::order(call, given, "readmit", Command::Readmit(device)).await?;
+        return call.reply(&());
     }
     if method == "Ping" {
         return ping(call, device).await;
     }
     let (argument, options) = call.args::<(String, _)>()?;
-    Options(options).finish()?;
+    let mut options = Options(options);
+    let given = match method {
+        "Revoke" | "SetRole" => options.file("pin")?,
+        _ => None,
+    };
+    options.finish()?;
     let address = || {
         bounded("address", &argument, limits::ADDRESS)?;
         argument.parse::<HostPort>().map_err(|error| Failure::argument(error.to_string()))
@@ -162,7 +172,8 @@ pub(super) async fn call(call: &Call<'_>, device: DeviceId, method: &'static str
         "RemoveAddress" => call.done(Command::RemoveAddress { device, address: address()? }).await,
         "Revoke" => {
             bounded("reason", &argument, proto::REASON_BYTES)?;
-            call.done(Command::Revoke { devices: vec![device], reason: argument }).await
+            pin::order(call, given, "revoke", Command::Revoke { devices: vec![device], reason: argument }).await?;
+            call.reply(&())
         }
         "Suspend" => {
             bounded("reason", &argument, proto::REASON_BYTES)?;
@@ -170,7 +181,8 @@ pub(super) async fn call(call: &Call<'_>, device: DeviceId, method: &'static str
         }
         "SetRole" => {
             let role: Role = argument.parse().map_err(|error| Failure::argument(format!("role: {error}")))?;
-            call.done(Command::SetRole { device, role }).await
+            pin::order(call, given, "role", Command::SetRole { device, role }).await?;
+            call.reply(&())
         }
         other => Err(Failure::internal(format!("{other} is listed and not answered"))),
     }

@@ -36,6 +36,8 @@ pub(super) const APP: usize = 255;
 pub(super) const CHALLENGE: usize = 16 * 1024;
 /// Bytes of a typed code: six digits, and the spaces that people put between them.
 pub(super) const CODE: usize = 64;
+/// Bytes of a PIN as it is typed: 64 characters with marks that make one each when they are normalised.
+pub(super) const PIN: usize = 1024;
 /// Entries of one page unless set otherwise.
 pub(super) const PAGE_DEFAULT: u32 = 100;
 /// Entries of one page at most.

@@ -18,7 +18,7 @@ use super::error::{Failure, Standard};
 use super::listed::{Listed, PROPERTIES};
 use super::objects::{Object, Values, shown, text};
 use super::options::{Options, bounded};
-use super::{caller, limits, pairing, vault};
+use super::{caller, limits, pairing, pin, vault};
 use crate::handle::{Facts, KeyView};
 
 pub(super) static INTERFACE: Interface = Interface {
@@ -32,6 +32,9 @@ pub(super) static INTERFACE: Interface = Interface {
         Method { name: "Join", takes: &[("challenge", "s"), OPTIONS], gives: &[("pairing", "o")] },
         Method { name: "Leave", takes: &[OPTIONS], gives: &[] },
         Method { name: "RevokeOthers", takes: &[("reason", "s"), OPTIONS], gives: &[("revoked", "ao")] },
+        Method { name: "SetPin", takes: &[OPTIONS], gives: &[] },
+        Method { name: "RemovePin", takes: &[OPTIONS], gives: &[] },
+        Method { name: "VerifyPin", takes: &[OPTIONS], gives: &[] },
         Method { name: "CreateSession", takes: &[("app", "s"), ("title", "s"), OPTIONS], gives: &[("session", "o")] },
         Method {
             name: "ListSessions",
@@ -58,6 +61,10 @@ pub(super) static INTERFACE: Interface = Interface {
         changing("RosterHeads", "as"),
         changing("Epoch", "s"),
         changing("TwoStep", "b"),
+        changing("PinSetBy", "s"),
+        changing("PinSetAt", "t"),
+        changing("PinKnownOn", "u"),
+        changing("PinKnownOf", "u"),
         changing("PairingOpen", "b"),
         changing("KeyProtection", "s"),
         Property { name: "Port", kind: "q", writable: true, emits: Emits::Value },
@@ -80,7 +87,7 @@ pub(super) fn values(facts: &Facts, view: &View, key: &KeyView) -> Values {
     let status = &view.status;
     let fingerprint = if key.locked.is_some() { String::new() } else { status.device.fingerprint() };
     let warnings = status.warnings.iter().map(String::as_str).chain(vault::warning(key));
-    let revoked = status.revoked.as_ref();
+    let (revoked, pin) = (status.revoked.as_ref(), status.two_step.as_ref());
     let heads = status.heads.iter().map(|(author, number, _)| format!("{author}:{number}")).collect::<Vec<_>>();
     vec![
         ("Version", text(facts.version.as_str()).into()),
@@ -91,7 +98,11 @@ pub(super) fn values(facts: &Facts, view: &View, key: &KeyView) -> Values {
         ("Fingerprint", fingerprint.into()),
         ("RosterHeads", heads.into()),
         ("Epoch", shown(status.epoch.as_ref()).into()),
-        ("TwoStep", false.into()),
+        ("TwoStep", pin.is_some().into()),
+        ("PinSetBy", text(pin.map(|pin| pin.by_name.as_str()).unwrap_or_default()).into()),
+        ("PinSetAt", pin.map_or(0, |pin| pin.at.0).into()),
+        ("PinKnownOn", pin.map_or(0, |pin| pin.known_on).into()),
+        ("PinKnownOf", pin.map_or(0, |pin| pin.known_of).into()),
         ("PairingOpen", status.pairing_open.into()),
         ("KeyProtection", key.place.name().into()),
         ("Port", status.port.into()),
@@ -143,6 +154,9 @@ pub(super) async fn call(call: &Call<'_>, method: &'static str) -> Result<Messag
         "Join" => join(call).await,
         "Leave" => leave(call).await,
         "RevokeOthers" => revoke_others(call).await,
+        "SetPin" => pin::set(call).await,
+        "RemovePin" => pin::remove(call).await,
+        "VerifyPin" => pin::verify(call).await,
         "CreateSession" => create_session(call).await,
         "ListSessions" => list_sessions(call).await,
         "Subscribe" => subscribe(call, true),
@@ -216,9 +230,11 @@ async fn leave(call: &Call<'_>) -> Result<Message, Failure> {
 
 async fn revoke_others(call: &Call<'_>) -> Result<Message, Failure> {
     let (reason, options) = call.args::<(String, _)>()?;
-    Options(options).finish()?;
+    let mut options = Options(options);
+    let given = options.file("pin")?;
+    options.finish()?;
     bounded("reason", &reason, proto::REASON_BYTES)?;
-    match call.order(Command::RevokeOthers { reason }).await? {
+    match pin::order(call, given, "revoke", Command::RevokeOthers { reason }).await? {
         Reply::Revoked(devices) => {
             let paths: Vec<ObjectPath<'_>> = devices.into_iter().map(|id| Object::Device(id).object_path()).collect();
             call.reply(&paths)

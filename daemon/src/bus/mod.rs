@@ -27,6 +27,7 @@ mod objects;
 mod options;
 mod outbox;
 mod pairing;
+mod pin;
 mod private;
 mod public;
 mod session;

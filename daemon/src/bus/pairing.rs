@@ -12,7 +12,7 @@ use super::contract::{Interface, Method, OPTIONS, changing, constant};
 use super::error::Failure;
 use super::objects::{Object, Values, shown, text};
 use super::options::{Options, bounded};
-use super::{limits, signals};
+use super::{limits, pin, signals};
 use crate::handle::Core;
 
 pub(super) static INTERFACE: Interface = Interface {
@@ -127,9 +127,12 @@ pub(super) async fn call(call: &Call<'_>, pairing: PairingId, method: &'static s
     match method {
         "Confirm" => {
             let (code, options) = call.args::<(String, _)>()?;
-            Options(options).finish()?;
+            let mut options = Options(options);
+            let given = options.file("pin")?;
+            options.finish()?;
             bounded("code", &code, limits::CODE)?;
-            call.done(Command::ConfirmCode { pairing, code }).await
+            pin::order(call, given, "link", Command::ConfirmCode { pairing, code }).await?;
+            call.reply(&())
         }
         "Accept" => {
             let mut options = Options(call.args()?);

@@ -84,14 +84,21 @@ async fn passphrase(mut options: Options<'_>) -> Result<Option<Passphrase>, Fail
     options.finish()?;
     let Some(file) = file else { return Ok(None) };
     let unreadable = |error: io::Error| Failure::argument(format!("passphrase: {error}"));
-    let read = move || Passphrase::read(Patient { file, until: Instant::now() + READ });
+    let read = move || Passphrase::read(Patient::new(file));
     spawn_blocking(read).await.map_err(Failure::internal)?.map(Some).map_err(unreadable)
 }
 
 /// Reads a pipe that may bring nothing, up to a deadline.
-struct Patient {
+pub(super) struct Patient {
     file: File,
     until: Instant,
+}
+
+impl Patient {
+    /// From now on.
+    pub(super) fn new(file: File) -> Self {
+        Self { file, until: Instant::now() + READ }
+    }
 }
 
 impl Read for Patient {

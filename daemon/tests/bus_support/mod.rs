@@ -234,6 +234,7 @@ pub fn device(byte: u8, name: &str) -> DeviceView {
         lease: 0,
         revoked: None,
         seen_at: Vec::new(),
+        wrong_pins: 0,
         applied: (0, 0),
     }
 }

@@ -54,7 +54,9 @@ impl Engine {
 
     /// Says something in the roster.
     pub(super) fn state(&mut self, cx: &mut Cx<'_>, action: Action) -> Result<StatementId, Fail> {
-        let statement = self.roster.draft(&self.config.identity, cx.now.wall, action, cx.entropy);
+        let pin = self.countersigner(&action)?;
+        let (identity, now) = (&self.config.identity, cx.now.wall);
+        let statement = self.roster.draft_countersigned(identity, pin.as_ref(), now, action, cx.entropy);
         self.absorb(cx, std::slice::from_ref(&statement.bytes), None)?;
         Ok(statement.id)
     }
@@ -158,7 +160,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Says that revocations were applied here, so that everyone can see where they are.
+    /// Says that revocations were applied here, and that a PIN counts here, so that everyone can see where they are.
     fn apply_revocations(&mut self, cx: &mut Cx<'_>) -> Result<(), Fail> {
         let me = self.device();
         let evaluation = self.roster.evaluation();
@@ -170,6 +172,7 @@ impl Engine {
             .values()
             .filter(|device| !device.applied_by.contains(&me))
             .flat_map(|device| device.revocations.iter().copied())
+            .chain(evaluation.pins.iter().filter(|pin| !pin.known_by.contains(&me)).map(|pin| pin.id))
             .collect();
         if revocations.is_empty() {
             return Ok(());

@@ -27,10 +27,7 @@ impl Engine {
         if step < millis(limits::AGE_STEP) {
             return Ok(());
         }
-        self.counted = cx.now.mono;
-        // A gap longer than a few steps was spent asleep, not running.
-        self.local.running = self.local.running.saturating_add(step.min(3 * millis(limits::AGE_STEP)));
-        self.local.save(cx.store)?;
+        self.count_running(cx)?;
         for chore in [Self::expire_sessions, Self::look_after_linked, Self::forget_ciphertext] {
             // What this device may not do now is tried again at the next step, and keeps nothing else from being done.
             if let Err(Fail::Store(error)) = chore(self, cx) {
@@ -40,13 +37,28 @@ impl Engine {
         Ok(())
     }
 
+    /// This device's running time now.
+    pub(super) fn running(&self, now: Mono) -> u64 {
+        let step = now.0.saturating_sub(self.counted.0);
+        // A gap longer than a few steps was spent asleep, not running.
+        self.local.running.saturating_add(step.min(3 * millis(limits::AGE_STEP)))
+    }
+
+    /// Notes it.
+    pub(super) fn count_running(&mut self, cx: &mut Cx<'_>) -> Result<(), StoreError> {
+        self.local.running = self.running(cx.now.mono);
+        self.counted = cx.now.mono;
+        self.local.save(cx.store)
+    }
+
     /// Notes a device that this one has just linked.
     pub(super) fn note_linked(&mut self, cx: &mut Cx<'_>, device: DeviceId) -> Result<(), StoreError> {
         self.local.linked.push(Linked { device, at: self.local.running });
         self.local.save(cx.store)
     }
 
-    /// A device that never showed up is revoked after a day; a member is made an owner after a day, by the owner who linked it.
+    /// A device that never showed up is revoked after a day; a member is made an owner after a day, by the owner who linked it: not
+    /// where there is a PIN, which makes one an owner at once.
     fn look_after_linked(&mut self, cx: &mut Cx<'_>) -> Result<(), Fail> {
         let running = self.local.running;
         let day = |since: u64, wait: Duration| running.saturating_sub(since) >= millis(wait);
@@ -67,7 +79,7 @@ impl Engine {
             } else if !shown_up && day(at, limits::NEVER_COMPLETED) {
                 self.revoke_as(cx, &[device], reason::NEVER_COMPLETED, "")?;
                 self.forget_linked(cx, device)?;
-            } else if shown_up && role == Some(Role::Member) && day(at, limits::PROMOTE_AFTER) {
+            } else if shown_up && role == Some(Role::Member) && day(at, limits::PROMOTE_AFTER) && !self.is_two_step() {
                 self.state(cx, Action::Role { device, role: Role::Owner })?;
                 self.forget_linked(cx, device)?;
             }

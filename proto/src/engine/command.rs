@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::view::{DeviceView, PairingView, PingView, SessionView, Status};
 use crate::id::{Cursor, DeviceId, SessionId, Version};
+use crate::key::Secret;
 use crate::reach::HostPort;
 use crate::roster::Role;
+use crate::roster::statement::PinSetting;
 use crate::time::Wall;
 use crate::wire::address::Address;
 use crate::wire::challenge::Challenge;
@@ -149,6 +151,17 @@ pub enum Command {
         /// Its role from now on.
         role: Role,
     },
+    /// A command of somebody who typed the PIN.
+    WithPin {
+        /// What Argon2id makes of it, with the settings of each PIN that is set.
+        seeds: Vec<Secret>,
+        /// Which.
+        command: Box<Command>,
+    },
+    /// Asks whether that is the PIN, and nothing else.
+    VerifyPin,
+    /// Sets or changes the PIN, or removes it.
+    SetPin(Option<PinSetting>),
     /// This device revokes itself.
     Leave {
         /// Why.

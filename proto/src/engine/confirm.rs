@@ -128,8 +128,12 @@ impl Engine {
         pairing: PairingId,
         code: &str,
     ) -> Result<Reply, Fail> {
-        let show = self.show.as_mut().filter(|show| show.id == pairing && show.owner == caller);
-        let Some(show) = show else { return refuse(ErrorKind::NotFound, "there is no such pairing") };
+        if !self.show.as_ref().is_some_and(|show| show.id == pairing && show.owner == caller) {
+            return refuse(ErrorKind::NotFound, "there is no such pairing");
+        }
+        // Before the code: a forgotten PIN is no wrong code.
+        self.require_pin(true)?;
+        let Some(show) = self.show.as_mut() else { return refuse(ErrorKind::NotFound, "there is no such pairing") };
         let conn = show.shower.connection();
         match show.shower.confirm(cx.now.mono, code) {
             Confirm::Right { peer, challenge } => {

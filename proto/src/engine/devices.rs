@@ -78,6 +78,8 @@ impl Engine {
         for device in &devices {
             self.may_revoke(*device)?;
         }
+        let freely = |device: &DeviceId| self.roster.revokes_freely(self.device(), *device);
+        self.require_pin(!devices.iter().all(freely))?;
         for device in &devices {
             self.revoke_one(cx, *device, code, why)?;
         }

@@ -31,7 +31,13 @@ impl Engine {
         Ok(())
     }
 
-    fn carry_out(&mut self, cx: &mut Cx<'_>, id: CommandId, caller: &Caller, command: Command) -> Result<Reply, Fail> {
+    pub(super) fn carry_out(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: CommandId,
+        caller: &Caller,
+        command: Command,
+    ) -> Result<Reply, Fail> {
         if self.local.out && about_a_session(&command) {
             let RevokedBy { name, reason, .. } = self.removal_of(self.device());
             let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
@@ -64,6 +70,9 @@ impl Engine {
             Command::Suspend { device, reason } => self.suspend(cx, device, reason::UNSAID, &reason, Vec::new()),
             Command::Readmit(device) => self.readmit(cx, device),
             Command::SetRole { device, role } => self.set_role(cx, device, role),
+            Command::WithPin { seeds, command } => self.with_pin(cx, id, caller, &seeds, *command),
+            Command::VerifyPin => self.require_pin(true).map(|()| Reply::Done),
+            Command::SetPin(setting) => self.set_pin(cx, setting),
             Command::Leave { reason } => self.leave(cx, &reason),
             Command::Erase => self.erase(),
             Command::CreateSession { app, title, expires } => self.create_session(cx, caller, &app, &title, expires),

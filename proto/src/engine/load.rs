@@ -73,6 +73,7 @@ impl Engine {
             sweep_due: None,
             discovery: super::discovery::Told::default(),
             counted: cx.now.mono,
+            pin: super::pin::Pin::load(cx.store)?,
             met: false,
             restored: super::restored::Restored::load(cx.store)?,
             clones: super::clones::Clones::default(),

@@ -38,6 +38,7 @@ mod load;
 mod local;
 mod out;
 mod peers;
+mod pin;
 mod ping;
 mod refusals;
 mod reports;
@@ -133,6 +134,8 @@ pub struct Engine {
     discovery: discovery::Told,
     /// Up to when running time was counted.
     counted: Mono,
+    /// Tries at the PIN.
+    pin: pin::Pin,
     /// Of this run: whether a device of the account was met.
     met: bool,
     restored: restored::Restored,

@@ -86,7 +86,9 @@ impl Engine {
                 Action::Role { device, role } => evaluation.role(*device).is_some_and(|has| has != *role),
                 _ => false,
             };
-            if lacks && evaluation.role(self.device()) == Some(Role::Owner) && self.may_write().is_ok() {
+            // What needs the PIN only the user can say again.
+            let freely = !self.roster.needs_pin(self.device(), &action);
+            if lacks && freely && evaluation.role(self.device()) == Some(Role::Owner) && self.may_write().is_ok() {
                 self.state(cx, action)?;
             }
         }

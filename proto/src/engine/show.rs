@@ -70,11 +70,11 @@ impl Engine {
             }
             None => Some(self.new_genesis(cx, &clean(label.as_deref().unwrap_or_default()))),
         };
-        // A new owner is a member first, unless there is nobody else who could vouch for it.
-        let alone = self.roster.evaluation().linked().count() <= 1;
+        // A new owner is a member first, unless there is nobody else who could vouch for it, or the PIN will be asked for.
+        let at_once = self.roster.evaluation().linked().count() <= 1 || self.is_two_step();
         let expires = Wall(cx.now.wall.0.saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)));
         let terms = Terms {
-            role: if alone { Role::Owner } else { Role::Member },
+            role: if at_once { Role::Owner } else { Role::Member },
             custody: Custody::Personal,
             anywhere,
             expires: u32::try_from(expires.0 / 1000).unwrap_or(u32::MAX),

@@ -38,6 +38,7 @@ impl Engine {
             heads: self.roster.heads().into_iter().map(|head| (head.author, head.number, head.id)).collect(),
             epoch: self.held_write_epoch(),
             port: self.port,
+            two_step: self.two_step(),
             pairing_open: self.show.as_ref().is_some_and(super::show::Show::is_open),
             update_needed: self.roster.evaluation().update_needed,
             arriving: self.arriving(),
@@ -69,6 +70,15 @@ impl Engine {
                 "this device was linked by one that was being revoked, so nobody counts it in; `kinctl erase` lets it be linked anew"
                     .to_owned(),
             );
+        }
+        for device in self.roster.evaluation().linked() {
+            match self.wrong_pins(device.id) {
+                0 => {}
+                1 => warnings.push(format!("a wrong PIN was typed on {}", self.name_of(device.id))),
+                wrong => {
+                    warnings.push(format!("{wrong} wrong PINs in a row were typed on {}", self.name_of(device.id)))
+                }
+            }
         }
         if self.was_restored_lately() {
             warnings.push(
@@ -122,6 +132,7 @@ impl Engine {
             lease: 0,
             revoked: None,
             seen_at: Vec::new(),
+            wrong_pins: 0,
             applied: (0, 0),
         }
     }
@@ -155,6 +166,7 @@ impl Engine {
             lease: device.lease,
             revoked: out.then(|| self.removal_of(device.id)),
             seen_at: device.removal.as_ref().map(|removal| removal.seen_at.clone()).unwrap_or_default(),
+            wrong_pins: if out { 0 } else { self.wrong_pins(device.id) },
             applied: if !device.revocations.is_empty() {
                 (count(applied_on), count(evaluation.linked().count()))
             } else {
@@ -211,6 +223,6 @@ impl Engine {
     }
 }
 
-fn count(n: usize) -> u32 {
+pub(super) fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }

@@ -2,6 +2,7 @@
 
 use super::error::CommandError;
 use crate::id::{AccountId, DeviceId, EpochId, SessionId, StatementId};
+use crate::roster::statement::PinSetting;
 use crate::roster::{Custody, Role};
 use crate::time::Wall;
 use crate::wire::address::Address;
@@ -34,6 +35,8 @@ pub struct Status {
     pub epoch: Option<EpochId>,
     /// The UDP port of `kinlink/1`.
     pub port: u16,
+    /// The PIN, if one is set.
+    pub two_step: Option<TwoStep>,
     /// Whether a challenge is open here.
     pub pairing_open: bool,
     /// Something critical was made by a newer version: no writing, no approving.
@@ -44,6 +47,23 @@ pub struct Status {
     pub revoked: Option<RevokedBy>,
     /// What the user should know.
     pub warnings: Vec<String>,
+}
+
+/// The PIN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TwoStep {
+    /// How its key is made; of several that were set without knowing of one another, any.
+    pub settings: Vec<PinSetting>,
+    /// Who set it.
+    pub by: DeviceId,
+    /// Its name.
+    pub by_name: String,
+    /// When, by that device's clock.
+    pub at: Wall,
+    /// So many linked devices are known to have heard of it,
+    pub known_on: u32,
+    /// of so many.
+    pub known_of: u32,
 }
 
 /// Operations of others that count here.
@@ -140,6 +160,8 @@ pub struct DeviceView {
     pub revoked: Option<RevokedBy>,
     /// Where it was seen when it was suspended: of a clone, where each of the two was.
     pub seen_at: Vec<Address>,
+    /// Wrong PINs that were tried there since the last right one.
+    pub wrong_pins: u32,
     /// Its revocation was applied on so many of so many remaining devices.
     pub applied: (u32, u32),
 }
@@ -325,6 +347,7 @@ impl Default for Status {
             heads: Vec::new(),
             epoch: None,
             port: 0,
+            two_step: None,
             pairing_open: false,
             update_needed: false,
             arriving: None,

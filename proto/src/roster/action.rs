@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::statement::{EpochAction, Genesis, Honoured, Link, Parent, Revoke, Suspend};
+use super::statement::{EpochAction, Genesis, Honoured, Link, Parent, PinSetting, Revoke, Suspend};
 use super::{Custody, Role};
-use crate::id::{ChallengeId, DeviceId, Hash, StatementId};
-use crate::key::HPKE_PUBLIC;
-use crate::limits::{ADDRESSES, AUTHORS, REASON_BYTES};
+use crate::id::{ChallengeId, DeviceId, Hash, PinKey, StatementId};
+use crate::key::{HPKE_PUBLIC, valid_pin};
+use crate::limits::{ADDRESSES, AUTHORS, PIN_LANES, PIN_MEMORY, PIN_PASSES, REASON_BYTES};
 use crate::wire::address::Address;
 use crate::wire::codec::sorted;
 use crate::wire::{Decode, DecodeError, Encode, Reader, Writer};
@@ -154,6 +154,28 @@ impl Decode for (u32, Honoured) {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok((r.u32()?, Honoured { size: r.u64()?, root: Hash::decode(r)? }))
     }
+}
+
+/// A PIN that is set; a key of zeros with nothing behind it removes it.
+pub(super) fn encode_pin(setting: Option<&PinSetting>, w: &mut Writer) {
+    let Some(setting) = setting else { return PinKey::NONE.encode(w) };
+    setting.key.encode(w);
+    w.raw(&setting.salt);
+    [setting.memory, setting.passes, setting.lanes].into_iter().for_each(|number| w.u32(number));
+}
+
+pub(super) fn decode_pin(r: &mut Reader<'_>) -> Result<Option<PinSetting>, DecodeError> {
+    let key = PinKey::decode(r)?;
+    if key == PinKey::NONE {
+        return Ok(None);
+    }
+    let (salt, memory, passes, lanes) = (r.array()?, r.u32()?, r.u32()?, r.u32()?);
+    // What is bearable is decided here: devices that ask for the PIN compute this.
+    let bearable = PIN_MEMORY.contains(&memory) && PIN_PASSES.contains(&passes) && PIN_LANES.contains(&lanes);
+    if !bearable || !valid_pin(&key) {
+        return Err(DecodeError::Invalid("PIN key"));
+    }
+    Ok(Some(PinSetting { key, salt, memory, passes, lanes }))
 }
 
 impl Encode for EpochAction {

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::evaluate::{Device, Evaluation, Status};
+use super::evaluate::{Countersigned, Device, Evaluation, Status};
 use super::intake::Shares;
 use super::statement::{Action, Draft, Genesis, Parent, Statement};
 use crate::id::{AccountId, DeviceId, StatementId};
-use crate::key::{self, Entropy, Identity};
+use crate::key::{self, Entropy, Identity, PinSigner};
 use crate::limits::{PARENTS, STATEMENTS, STATEMENTS_WAITING};
 use crate::time::Wall;
 use crate::wire::DecodeError;
@@ -45,6 +45,7 @@ pub struct Roster {
     pub(super) waiting: BTreeMap<StatementId, Statement>,
     pub(super) newer: bool,
     pub(super) evaluation: Evaluation,
+    pub(super) countersigned: Countersigned,
 }
 
 /// Valid statements by index, parents first, with the past of each.
@@ -241,17 +242,30 @@ impl Roster {
         let (account, previous) = (AccountId::NONE, StatementId::NONE);
         let action = Action::Genesis(genesis);
         let ext = Extensions::default();
-        Draft { account, number: 1, previous, parents: Vec::new(), time: now, action, ext }.sign(identity)
+        Draft { account, number: 1, previous, parents: Vec::new(), time: now, action, ext }.countersign(identity, None)
     }
 
     /// Signs a statement that builds upon all that is known here. It is not taken in.
     #[must_use]
     pub fn draft(&self, identity: &Identity, now: Wall, action: Action, entropy: Entropy<'_>) -> Statement {
+        self.draft_countersigned(identity, None, now, action, entropy)
+    }
+
+    /// As [`Self::draft`], countersigned by the PIN's key if there is one.
+    #[must_use]
+    pub fn draft_countersigned(
+        &self,
+        identity: &Identity,
+        pin: Option<&PinSigner>,
+        now: Wall,
+        action: Action,
+        entropy: Entropy<'_>,
+    ) -> Statement {
         let last = self.heads().into_iter().find(|head| head.author == identity.device());
         let (number, previous) = last.map_or((1, StatementId::NONE), |head| (head.number.saturating_add(1), head.id));
         let account = self.account().unwrap_or(AccountId::NONE);
         let parents = self.parents_for(identity.device());
-        Draft { account, number, previous, parents, time: now, action, ext: grease(entropy) }.sign(identity)
+        Draft { account, number, previous, parents, time: now, action, ext: grease(entropy) }.countersign(identity, pin)
     }
 
     /// The newest statement of every other author. What is void of authors that are out is not built upon, so that it need not

@@ -31,7 +31,7 @@ impl Roster {
         }
         self.newer |= newer;
         if self.graph.len() > before {
-            self.evaluation = evaluate(&self.graph);
+            self.evaluation = evaluate(&self.graph, &mut self.countersigned);
         }
         if self.revokes_since(before) {
             // It may have come from whoever was revoked. What others hold of it they send again.

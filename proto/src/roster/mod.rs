@@ -11,6 +11,7 @@ pub mod evaluate;
 mod graph;
 mod intake;
 pub mod keyring;
+mod pin;
 pub mod statement;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,7 @@ mod tests;
 use std::fmt;
 use std::str::FromStr;
 
-pub use evaluate::{Device, EpochInfo, Evaluation, Removal, Status, VoidReason};
+pub use evaluate::{Device, EpochInfo, Evaluation, Pin, Removal, Status, VoidReason};
 pub use graph::{Roster, RosterError};
 
 use crate::wire::{Decode, DecodeError, Encode, Reader, Writer};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Custody, Role};
-use crate::id::{AccountId, ChallengeId, DeviceId, Hash, StatementId};
-use crate::key::{self, Identity};
+use crate::id::{AccountId, ChallengeId, DeviceId, Hash, PinKey, StatementId};
+use crate::key::{self, Identity, PinSigner};
 use crate::limits::{PARENTS, STATEMENT_BYTES};
 use crate::time::Wall;
 use crate::wire::address::Address;
@@ -20,12 +20,18 @@ mod kind {
     pub(super) const SUSPEND: u16 = 0x8004;
     pub(super) const READMIT: u16 = 0x8005;
     pub(super) const ROLE: u16 = 0x8006;
+    pub(super) const PIN: u16 = 0x800a;
     pub(super) const EPOCH: u16 = 0x800c;
     pub(super) const APPLIED: u16 = 0x000d;
 }
 
 /// The cipher of entries in an epoch: XChaCha20-Poly1305.
 pub const CIPHER: u8 = 1;
+
+/// The kind of a countersignature that a PIN's key made.
+const BY_PIN: u8 = 1;
+/// Bytes of a countersignature with its kind, and of the signature behind it.
+const SIGNATURES: usize = 1 + 64 + 64;
 
 /// One signed statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,9 +94,11 @@ pub enum Action {
         /// To what.
         role: Role,
     },
+    /// Sets or changes the account's PIN; none removes it.
+    Pin(Option<PinSetting>),
     /// Starts an epoch of the account's keys.
     Epoch(EpochAction),
-    /// The author has acted upon these revocations.
+    /// The author has acted upon these revocations, or counts with these PINs.
     Applied {
         /// Their ids, ascending.
         revocations: Vec<StatementId>,
@@ -176,6 +184,21 @@ pub struct Suspend {
     pub seen_at: Vec<Address>,
 }
 
+/// A PIN: the key that it gives, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinSetting {
+    /// The public half.
+    pub key: PinKey,
+    /// Random.
+    pub salt: [u8; 16],
+    /// What Argon2id takes in memory, in KiB: [`crate::limits::PIN_MEMORY`].
+    pub memory: u32,
+    /// Its passes: [`crate::limits::PIN_PASSES`].
+    pub passes: u32,
+    /// Its lanes: [`crate::limits::PIN_LANES`].
+    pub lanes: u32,
+}
+
 /// A position in a journal up to which a revoked device is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Honoured {
@@ -229,11 +252,19 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// Signs it.
+    #[cfg(test)]
     pub(crate) fn sign(self, identity: &Identity) -> Statement {
+        self.countersign(identity, None)
+    }
+
+    /// Has it countersigned by the PIN's key, if there is one, and signs it.
+    pub(crate) fn countersign(self, identity: &Identity, pin: Option<&PinSigner>) -> Statement {
         let critical = self.critical();
-        let bytes = object::wrap_signed(
+        let by_pin = pin.map(|pin| move |message: &[u8]| pin.countersign(message));
+        let bytes = object::wrap_countersigned(
             object::kind::STATEMENT,
             |w| self.encode(identity.device(), w),
+            by_pin.as_ref().map(|sign| (BY_PIN, sign as &dyn Fn(&[u8]) -> [u8; 64])),
             |message| identity.sign("statement", message),
         );
         let id = id(&bytes);
@@ -249,7 +280,7 @@ impl Draft {
             time: self.time,
             action: self.action,
             critical,
-            countersign: 0,
+            countersign: if pin.is_some() { BY_PIN } else { 0 },
         }
     }
 
@@ -267,7 +298,6 @@ impl Draft {
         w.u16(self.action.kind());
         w.v16(&self.action.body());
         self.ext.encode(w);
-        w.u8(0);
     }
 }
 
@@ -336,6 +366,13 @@ impl Statement {
         self.revokes() == Some(self.author)
     }
 
+    /// Whether it is countersigned by that PIN's key.
+    pub(super) fn is_countersigned(&self, key: &PinKey) -> bool {
+        let split = self.bytes.len().checked_sub(SIGNATURES).filter(|_| self.countersign == BY_PIN);
+        let Some((message, signatures)) = split.map(|at| self.bytes.split_at(at)) else { return false };
+        signatures[1..].first_chunk().is_some_and(|signature| key::verify_countersign(key, message, signature))
+    }
+
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let account = AccountId::decode(r)?;
         let author = DeviceId::decode(r)?;
@@ -347,7 +384,7 @@ impl Statement {
         let ext = Extensions::decode(r)?;
         let countersign = r.u8()?;
         if countersign != 0 {
-            // No PIN or recovery key can be set in this version, so there is nothing to verify it with.
+            // Which key it is of follows from the roster: rule E10.
             r.take(64)?;
         }
         let critical = action.critical().or(ext.critical());
@@ -402,6 +439,7 @@ impl Action {
             Self::Suspend(_) => kind::SUSPEND,
             Self::Readmit { .. } => kind::READMIT,
             Self::Role { .. } => kind::ROLE,
+            Self::Pin(_) => kind::PIN,
             Self::Epoch(_) => kind::EPOCH,
             Self::Applied { .. } => kind::APPLIED,
             Self::Unknown { kind, .. } => *kind,
@@ -427,6 +465,7 @@ impl Action {
                 device.encode(&mut w);
                 role.encode(&mut w);
             }
+            Self::Pin(setting) => super::action::encode_pin(setting.as_ref(), &mut w),
             Self::Epoch(epoch) => epoch.encode(&mut w),
             Self::Applied { revocations } => w.n8(revocations),
             Self::Unknown { body, .. } => w.raw(body),
@@ -445,6 +484,7 @@ impl Action {
             kind::SUSPEND => Self::Suspend(Suspend::decode(&mut r)?),
             kind::READMIT => Self::Readmit { device: DeviceId::decode(&mut r)? },
             kind::ROLE => Self::Role { device: DeviceId::decode(&mut r)?, role: Role::decode(&mut r)? },
+            kind::PIN => Self::Pin(super::action::decode_pin(&mut r)?),
             kind::EPOCH => Self::Epoch(EpochAction::decode(&mut r)?),
             kind::APPLIED => {
                 let revocations = r.n8("revocations", usize::from(u8::MAX))?;

@@ -4,7 +4,7 @@ use super::content::{Glance, OpenError, Space};
 use super::index::{self, Entry, EntryKey};
 use super::record::{END_KEY, End, RECORD_KEY, Record};
 use super::register::{Applied, OpId, ValueRef};
-use super::{LABEL, Sessions, device_known_key, device_name_key};
+use super::{LABEL, Sessions, device_known_key, device_name_key, device_wrong_pins_key};
 use crate::id::{DeviceId, EpochId, SessionId};
 use crate::journal::Journals;
 use crate::journal::operation::Header;
@@ -45,7 +45,7 @@ pub enum Change {
     },
     /// The account's label or a device's name changed.
     Account {
-        /// [`LABEL`], or that of [`device_name_key`] or [`device_known_key`].
+        /// [`LABEL`], or that of [`device_name_key`], [`device_known_key`] or [`device_wrong_pins_key`].
         key: Vec<u8>,
     },
 }
@@ -231,7 +231,7 @@ impl Sessions {
             Space::Record => key == RECORD_KEY || key == END_KEY,
             Space::Entry if Some(session) == self.account => {
                 let short = content.value.is_none_or(|value| value.len() <= NAME_BYTES);
-                short && (key == LABEL || named_device(key).is_some() || known_device(key).is_some())
+                short && (key == LABEL || named_device(key).is_some() || about_device(key))
             }
             Space::Entry => false,
         }
@@ -247,11 +247,10 @@ pub fn named_device(key: &[u8]) -> Option<DeviceId> {
     (device_name_key(device) == key).then_some(device)
 }
 
-/// The device that a key of the account session says is known.
-fn known_device(key: &[u8]) -> Option<DeviceId> {
-    let text = std::str::from_utf8(key).ok()?;
-    let device = text.strip_prefix("device/")?.strip_suffix("/known")?.parse().ok()?;
-    (device_known_key(device) == key).then_some(device)
+/// Whether a key of the account session says that a device is known, or of wrong PINs there.
+fn about_device(key: &[u8]) -> bool {
+    let device = || std::str::from_utf8(key).ok()?.strip_prefix("device/")?.get(..64)?.parse().ok();
+    device().is_some_and(|device| device_known_key(device) == key || device_wrong_pins_key(device) == key)
 }
 
 fn value_ref(header: &Header, content: &Glance<'_>) -> ValueRef {

@@ -70,6 +70,12 @@ pub fn device_known_key(device: DeviceId) -> Vec<u8> {
     format!("device/{device}/known").into_bytes()
 }
 
+/// The key under which a device says how many wrong PINs in a row were typed there, in the account session.
+#[must_use]
+pub fn device_wrong_pins_key(device: DeviceId) -> Vec<u8> {
+    format!("device/{device}/wrong-pins").into_bytes()
+}
+
 /// A session, as its record says, and how it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionInfo {
@@ -209,6 +215,12 @@ impl Sessions {
     #[must_use]
     pub fn is_known(&self, device: DeviceId) -> bool {
         self.account_text(&device_known_key(device)).is_some()
+    }
+
+    /// How many wrong PINs in a row were typed on a device, as it says.
+    #[must_use]
+    pub fn wrong_pins(&self, device: DeviceId) -> u32 {
+        self.account_text(&device_wrong_pins_key(device)).and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
     /// How many operations could not be read since this was loaded: sealed under another key than their header says, or

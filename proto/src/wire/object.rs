@@ -52,6 +52,33 @@ pub fn wrap_signed(kind: u16, body: impl FnOnce(&mut Writer), sign: impl FnOnce(
     w.finish()
 }
 
+/// As [`wrap_signed`], with room for a countersignature before the signature: none, or its kind and what makes it of everything
+/// before the kind.
+#[must_use]
+pub fn wrap_countersigned(
+    kind: u16,
+    body: impl FnOnce(&mut Writer),
+    countersign: Option<(u8, &dyn Fn(&[u8]) -> [u8; 64])>,
+    sign: impl FnOnce(&[u8]) -> [u8; 64],
+) -> Vec<u8> {
+    let mut inner = Writer::new();
+    body(&mut inner);
+    let mut w = Writer::new();
+    header(&mut w, kind, inner.written().len() + 1 + 64 + if countersign.is_some() { 64 } else { 0 });
+    w.raw(inner.written());
+    match countersign {
+        Some((by, countersign)) => {
+            let signature = countersign(w.written());
+            w.u8(by);
+            w.raw(&signature);
+        }
+        None => w.u8(0),
+    }
+    let signature = sign(w.written());
+    w.raw(&signature);
+    w.finish()
+}
+
 fn header(w: &mut Writer, kind: u16, len: usize) {
     w.u8(FORMAT);
     w.u16(kind);

@@ -11,7 +11,7 @@ use crate::time::Wall;
 
 impl Lab {
     /// Lets so many hours of running time go by.
-    fn hours(&mut self, hours: u64) {
+    pub(super) fn hours(&mut self, hours: u64) {
         for _ in 0..hours * 6 {
             self.pass(Duration::from_secs(600));
         }

@@ -11,6 +11,7 @@ mod discovery;
 mod floods;
 mod introductions;
 mod meetings;
+mod pin;
 mod restored;
 mod revoked;
 mod showers;

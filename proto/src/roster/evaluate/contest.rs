@@ -48,7 +48,7 @@ fn closed(edges: &[Vec<usize>]) -> Vec<Vec<usize>> {
 fn settle_group(rules: &mut Rules<'_>, supposed: &Rules<'_>, removals: &[usize]) {
     // Who was linked only by one that is being revoked here cannot revoke in turn.
     let (firm, hollow): (Vec<usize>, Vec<usize>) =
-        removals.iter().partition(|at| supposed.entitled(**at) == Answer::Yes);
+        removals.iter().partition(|at| supposed.authorised(**at) == Answer::Yes);
     if !firm.is_empty() && !hollow.is_empty() {
         return hollow.into_iter().for_each(|at| rules.rule(at, Verdict::Void));
     }
@@ -62,7 +62,7 @@ fn settle_group(rules: &mut Rules<'_>, supposed: &Rules<'_>, removals: &[usize])
         .collect();
     for cycle in closed(&attackers) {
         let cycle: Vec<usize> = cycle.into_iter().map(|local| removals[local]).collect();
-        settle_cycle(rules, &cycle);
+        settle_cycle(rules, supposed, &cycle);
     }
 }
 
@@ -80,11 +80,15 @@ fn stands(rules: &Rules<'_>, at: usize) -> bool {
     matches!(rules.verdict(at), Verdict::Effective | Verdict::Contested)
 }
 
-/// A removal that nothing attacks is effective; those in a cycle are contested, unless a third device that had seen one of
-/// them revoked its author: that one is void. Countersignatures would come first, but no PIN or recovery key can be set yet.
-fn settle_cycle(rules: &mut Rules<'_>, cycle: &[usize]) {
+/// A removal that nothing attacks is effective. Of those in a cycle the ones without the PIN's countersignature are void if
+/// others have it; else all are contested, unless a third device that had seen one of them revoked its author: that one is void.
+fn settle_cycle(rules: &mut Rules<'_>, supposed: &Rules<'_>, cycle: &[usize]) {
     if let [alone] = cycle {
         return rules.rule(*alone, Verdict::Effective);
+    }
+    let (proven, plain): (Vec<usize>, Vec<usize>) = cycle.iter().partition(|at| supposed.has_pin(**at));
+    if !proven.is_empty() && !plain.is_empty() {
+        return plain.into_iter().for_each(|at| rules.rule(at, Verdict::Void));
     }
     let judged: Vec<usize> = cycle.iter().copied().filter(|at| judged(rules, *at)).collect();
     let (those, verdict) = if judged.is_empty() { (cycle, Verdict::Contested) } else { (&judged[..], Verdict::Void) };

@@ -1,18 +1,19 @@
-//! What follows from the statements: PROTOCOL.md section 5.4, rules E1 to E9.
+//! What follows from the statements: PROTOCOL.md section 5.4, rules E1 to E10.
 //!
 //! Statements are decided as far as the rules decide them (`rules`); what is left then holds one another in cycles, and their
 //! sources are settled (`contest`); then again, until all are decided. What that means for each device is read off last (`outcome`).
 
 mod contest;
+mod countersign;
 mod outcome;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::graph::Graph;
-use super::statement::Honoured;
+use super::statement::{Honoured, PinSetting};
 use super::{Custody, Role};
-use crate::id::{AccountId, DeviceId, EpochId, Hash, StatementId};
+use crate::id::{AccountId, DeviceId, EpochId, Hash, PinKey, StatementId};
 use crate::time::Wall;
 use crate::wire::address::Address;
 use rules::{Rules, Verdict};
@@ -32,6 +33,8 @@ pub struct Evaluation {
     pub void: BTreeMap<StatementId, VoidReason>,
     /// The epochs, ascending by id.
     pub epochs: Vec<EpochInfo>,
+    /// The PINs that countersign: none, one, or, of several that did not know of one another, any.
+    pub pins: Vec<Pin>,
     /// Something must be understood and is not: no more writing and approving before an update.
     pub update_needed: bool,
 }
@@ -124,6 +127,8 @@ pub enum VoidReason {
     Equivocation,
     /// E7: the key was linked or revoked before, or another link of it counts.
     Relink,
+    /// E10: it lacks the countersignature of the PIN.
+    NotCountersigned,
 }
 
 impl VoidReason {
@@ -137,8 +142,22 @@ impl VoidReason {
             Self::Outranked => "E5",
             Self::Equivocation => "E6",
             Self::Relink => "E7",
+            Self::NotCountersigned => "E10",
         }
     }
+}
+
+/// A PIN that is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// The statement that set it.
+    pub id: StatementId,
+    /// Who did.
+    pub by: DeviceId,
+    /// Its key, and how that is made.
+    pub setting: PinSetting,
+    /// The devices that have said something since they knew of it: they are held to it even if they forget it.
+    pub known_by: BTreeSet<DeviceId>,
 }
 
 /// An epoch of the account's keys.
@@ -209,14 +228,19 @@ fn entitled(device: &Device) -> bool {
     device.role >= Role::Member && device.custody != Custody::Hosted
 }
 
+/// Whether a statement is countersigned by a key: verified once, however often all is evaluated.
+pub(super) type Countersigned = BTreeMap<(StatementId, PinKey), bool>;
+
 /// Evaluates all statements of `graph`.
-pub(super) fn evaluate(graph: &Graph) -> Evaluation {
-    let mut rules = Rules::new(graph);
+pub(super) fn evaluate(graph: &Graph, countersigned: &mut Countersigned) -> Evaluation {
+    let mut rules = Rules::new(graph, std::mem::take(countersigned));
     let mut open: Vec<usize> = (0..graph.len()).collect();
     loop {
         open = rules.decide_all(open);
         if open.is_empty() {
-            return outcome::read(&rules);
+            let evaluation = outcome::read(&rules);
+            *countersigned = rules.take_countersigned();
+            return evaluation;
         }
         contest::settle(&mut rules, &open);
         open.retain(|index| rules.verdict(*index) == Verdict::Open);

@@ -30,6 +30,7 @@ pub(super) fn read(rules: &Rules<'_>) -> Evaluation {
     let devices = rules.index().links.keys().filter_map(|id| device(rules, &evaluation, *id));
     evaluation.devices = devices.map(|device| (device.id, device)).collect();
     evaluation.epochs = epochs(rules, &evaluation);
+    evaluation.pins = rules.pins_at_last();
     evaluation
 }
 
@@ -39,6 +40,7 @@ fn reason(rules: &Rules<'_>, at: usize) -> VoidReason {
     match () {
         () if yes(rules.removed_before(rules.graph().at(at).author, at)) => VoidReason::AfterRemoval,
         () if !yes(rules.entitled(at)) => VoidReason::NotEntitled,
+        () if !yes(rules.countersigned(at)) => VoidReason::NotCountersigned,
         () if yes(rules.removed_meanwhile(at)) => VoidReason::RemovedMeanwhile,
         () if yes(rules.equivocated(at)) => VoidReason::Equivocation,
         () if yes(rules.relinks(at)) => VoidReason::Relink,

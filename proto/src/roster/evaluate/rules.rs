@@ -1,4 +1,4 @@
-//! The rules E1 to E4, E6, E7 and E9 over statements of which some are decided and some are not.
+//! The rules E1 to E4, E6, E7 and E9, and with `countersign` E10, over statements of which some are decided and some are not.
 //!
 //! Each rule answers yes, no or open. An answer that is not open stays the same whatever is decided later, so the order in which
 //! statements are decided does not matter.
@@ -10,7 +10,8 @@ use std::rc::Rc;
 use super::super::Role;
 use super::super::graph::Graph;
 use super::super::statement::{Action, Statement, Suspend};
-use crate::id::DeviceId;
+use super::Countersigned;
+use crate::id::{DeviceId, PinKey};
 
 /// What a statement came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +31,11 @@ pub(super) enum Answer {
 }
 
 impl Answer {
-    fn from_bool(yes: bool) -> Self {
+    pub(super) fn from_bool(yes: bool) -> Self {
         if yes { Self::Yes } else { Self::No }
     }
 
-    fn not(self) -> Self {
+    pub(super) fn not(self) -> Self {
         match self {
             Self::Yes => Self::No,
             Self::No => Self::Yes,
@@ -51,6 +52,7 @@ pub(super) struct Rules<'g> {
     verdicts: Vec<Verdict>,
     /// The open statements that open answers depend on.
     touched: RefCell<Vec<usize>>,
+    countersigned: Rc<RefCell<Countersigned>>,
 }
 
 /// Which statements are about what.
@@ -64,11 +66,15 @@ pub(super) struct Index {
     readmissions: BTreeMap<DeviceId, Vec<usize>>,
     /// Links of a device and changes of its role.
     roles: BTreeMap<DeviceId, Vec<usize>>,
-    /// Which statements say that a revocation was applied.
+    /// Which statements say that a revocation or a PIN was applied.
     applied: BTreeMap<usize, Vec<usize>>,
     /// Statements of one author with one number, where there are several.
     twins: BTreeMap<(DeviceId, u32), Vec<usize>>,
     pub(super) epochs: Vec<usize>,
+    /// PINs that are set, changed or removed.
+    pub(super) pins: Vec<usize>,
+    /// What each device says.
+    said: BTreeMap<DeviceId, Vec<usize>>,
 }
 
 impl Index {
@@ -76,6 +82,7 @@ impl Index {
         let mut index = Self::default();
         for (at, statement) in graph.statements().iter().enumerate() {
             index.twins.entry((statement.author, statement.number)).or_default().push(at);
+            index.said.entry(statement.author).or_default().push(at);
             if understood(statement) {
                 index.add(graph, at, statement);
             }
@@ -95,12 +102,13 @@ impl Index {
             Action::Suspend(_) => {}
             Action::Readmit { device } => self.readmissions.entry(*device).or_default().push(at),
             Action::Role { device, .. } => self.roles.entry(*device).or_default().push(at),
+            Action::Pin(_) => self.pins.push(at),
             Action::Epoch(_) => self.epochs.push(at),
             Action::Applied { revocations } => revocations
                 .iter()
                 .filter_map(|id| graph.find(*id))
-                .filter(|named| graph.at(*named).revokes().is_some())
-                .for_each(|revocation| self.applied.entry(revocation).or_default().push(at)),
+                .filter(|named| matches!(graph.at(*named).action, Action::Revoke(_) | Action::Pin(_)))
+                .for_each(|named| self.applied.entry(named).or_default().push(at)),
             Action::Unknown { .. } => {}
         }
     }
@@ -126,7 +134,12 @@ impl Index {
         self.applied.get(&revocation).map_or(&[], Vec::as_slice)
     }
 
-    fn links(&self, device: DeviceId) -> &[usize] {
+    /// Everything that a device says.
+    pub(super) fn said(&self, device: DeviceId) -> &[usize] {
+        self.said.get(&device).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn links_of(&self, device: DeviceId) -> &[usize] {
         self.links.get(&device).map_or(&[], Vec::as_slice)
     }
 
@@ -142,9 +155,22 @@ pub(super) fn understood(statement: &Statement) -> bool {
 }
 
 impl<'g> Rules<'g> {
-    pub(super) fn new(graph: &'g Graph) -> Self {
+    pub(super) fn new(graph: &'g Graph, countersigned: Countersigned) -> Self {
         let index = Rc::new(Index::new(graph));
-        Self { graph, index, verdicts: vec![Verdict::Open; graph.len()], touched: RefCell::default() }
+        let countersigned = Rc::new(RefCell::new(countersigned));
+        Self { graph, index, verdicts: vec![Verdict::Open; graph.len()], touched: RefCell::default(), countersigned }
+    }
+
+    /// What was verified, for the next time.
+    pub(super) fn take_countersigned(&self) -> Countersigned {
+        self.countersigned.take()
+    }
+
+    /// Whether a statement is countersigned by that PIN's key.
+    pub(super) fn is_countersigned(&self, at: usize, key: PinKey) -> bool {
+        let statement = self.graph.at(at);
+        let mut known = self.countersigned.borrow_mut();
+        *known.entry((statement.id, key)).or_insert_with(|| statement.is_countersigned(&key))
     }
 
     pub(super) fn graph(&self) -> &'g Graph {
@@ -181,7 +207,8 @@ impl<'g> Rules<'g> {
         self.touched.borrow_mut().clear();
         let (not_entitled, relinks) = (|| self.entitled(at).not(), || self.relinks(at));
         let (revoked, equivocated) = (|| self.removed_meanwhile(at), || self.equivocated(at));
-        let tests: [&dyn Fn() -> Answer; 4] = [&not_entitled, &revoked, &equivocated, &relinks];
+        let uncountersigned = || self.countersigned(at).not();
+        let tests: [&dyn Fn() -> Answer; 5] = [&not_entitled, &uncountersigned, &revoked, &equivocated, &relinks];
         match self.any(tests.into_iter().map(|test| test())) {
             Answer::Yes => Verdict::Void,
             Answer::No => Verdict::Effective,
@@ -211,7 +238,7 @@ impl<'g> Rules<'g> {
             _ if !understood(statement) => Role::Guest,
             Action::Applied { .. } | Action::Unknown { .. } => Role::Guest,
             Action::Epoch(_) => Role::Member,
-            Action::Link(_) | Action::Revoke(_) | Action::Role { .. } => Role::Owner,
+            Action::Link(_) | Action::Revoke(_) | Action::Role { .. } | Action::Pin(_) => Role::Owner,
             Action::Suspend(_) | Action::Readmit { .. } => Role::Owner,
         };
         let linked = || self.linked_at(statement.author, at);
@@ -220,8 +247,8 @@ impl<'g> Rules<'g> {
         self.all(tests.into_iter().map(|test| test()))
     }
 
-    fn linked_at(&self, device: DeviceId, at: usize) -> Answer {
-        let links = || self.any(self.earlier(self.index.links(device), at).map(|link| self.stands(link)));
+    pub(super) fn linked_at(&self, device: DeviceId, at: usize) -> Answer {
+        let links = || self.any(self.earlier(self.index.links_of(device), at).map(|link| self.stands(link)));
         let tests: [&dyn Fn() -> Answer; 2] = [&links, &|| self.removed_before(device, at).not()];
         self.all(tests.into_iter().map(|test| test()))
     }
@@ -258,7 +285,7 @@ impl<'g> Rules<'g> {
         self.any(self.earlier(self.index.revocations(device), at).map(|revocation| self.removes(revocation)))
     }
 
-    fn has_role_at(&self, device: DeviceId, at: usize, needed: Role) -> Answer {
+    pub(super) fn has_role_at(&self, device: DeviceId, at: usize, needed: Role) -> Answer {
         if needed == Role::Guest {
             return Answer::Yes;
         }
@@ -294,7 +321,8 @@ impl<'g> Rules<'g> {
         let author = self.graph.at(at).author;
         let attackers = self.index.removals(author).iter().copied();
         self.any(attackers.filter(|by| self.attacks(*by, at)).map(|by| {
-            let tests: [&dyn Fn() -> Answer; 2] = [&|| self.removes(by), &|| self.saved(at, by).not()];
+            let ignored = || self.ignores_pin(by, at).not();
+            let tests: [&dyn Fn() -> Answer; 3] = [&|| self.removes(by), &|| self.saved(at, by).not(), &ignored];
             self.all(tests.into_iter().map(|test| test()))
         }))
     }
@@ -307,7 +335,7 @@ impl<'g> Rules<'g> {
             && !(removal.leaves() && target.leaves())
     }
 
-    /// E4: whether the revocation `at` had been applied by a third device before that heard of `by`.
+    /// E4: whether the revocation (or PIN) `at` had been applied by a third device before that heard of `by`.
     pub(super) fn saved(&self, at: usize, by: usize) -> Answer {
         let statement = self.graph.at(at);
         let witnesses = self.index.applied(at).iter().copied().filter(|applied| {
@@ -322,17 +350,23 @@ impl<'g> Rules<'g> {
         }))
     }
 
-    /// Whether `at` passes E1 to E4.
-    fn passes(&self, at: usize) -> Answer {
-        let tests: [&dyn Fn() -> Answer; 2] = [&|| self.entitled(at), &|| self.removed_meanwhile(at).not()];
+    /// Whether `at` was its author's to say and has the countersignature that it needs.
+    pub(super) fn authorised(&self, at: usize) -> Answer {
+        let tests: [&dyn Fn() -> Answer; 2] = [&|| self.entitled(at), &|| self.countersigned(at)];
         self.all(tests.into_iter().map(|test| test()))
     }
 
-    /// E6: whether its author said something else under the same number, without having seen this. A removal counts all
-    /// the same: nobody takes a removal back by contradicting himself, be it by an old disk.
+    /// Whether `at` passes E1 to E4 and E10.
+    fn passes(&self, at: usize) -> Answer {
+        let tests: [&dyn Fn() -> Answer; 2] = [&|| self.authorised(at), &|| self.removed_meanwhile(at).not()];
+        self.all(tests.into_iter().map(|test| test()))
+    }
+
+    /// E6: whether its author said something else under the same number, without having seen this. A removal and a PIN count
+    /// all the same: nobody takes a removal or the lock back by contradicting himself, be it by an old disk.
     pub(super) fn equivocated(&self, at: usize) -> Answer {
         let statement = self.graph.at(at);
-        if statement.removes().is_some() {
+        if statement.removes().is_some() || matches!(statement.action, Action::Pin(_)) {
             return Answer::No;
         }
         let twins =
@@ -344,7 +378,7 @@ impl<'g> Rules<'g> {
     pub(super) fn relinks(&self, at: usize) -> Answer {
         let statement = self.graph.at(at);
         let Action::Link(link) = &statement.action else { return Answer::No };
-        let links = self.index.links(link.device);
+        let links = self.index.links_of(link.device);
         let lower = links
             .iter()
             .copied()
@@ -371,11 +405,11 @@ impl<'g> Rules<'g> {
         self.all(tests.into_iter().map(|test| test()))
     }
 
-    fn earlier<'a>(&'a self, of: &'a [usize], at: usize) -> impl DoubleEndedIterator<Item = usize> + 'a {
+    pub(super) fn earlier<'a>(&'a self, of: &'a [usize], at: usize) -> impl DoubleEndedIterator<Item = usize> + 'a {
         of.iter().copied().filter(move |other| self.graph.before(*other, at))
     }
 
-    fn stands(&self, at: usize) -> Answer {
+    pub(super) fn stands(&self, at: usize) -> Answer {
         self.is(at, &[Verdict::Effective])
     }
 
@@ -393,7 +427,7 @@ impl<'g> Rules<'g> {
 
     /// Yes if one answer is. What an open answer depends on is recorded only if the whole stays open, so
     /// that the record does not depend on the order of the answers.
-    fn any(&self, answers: impl Iterator<Item = Answer>) -> Answer {
+    pub(super) fn any(&self, answers: impl Iterator<Item = Answer>) -> Answer {
         let mark = self.touched.borrow().len();
         let mut open = false;
         for answer in answers {
@@ -409,7 +443,7 @@ impl<'g> Rules<'g> {
         if open { Answer::Open } else { Answer::No }
     }
 
-    fn all(&self, answers: impl Iterator<Item = Answer>) -> Answer {
+    pub(super) fn all(&self, answers: impl Iterator<Item = Answer>) -> Answer {
         self.any(answers.map(Answer::not)).not()
     }
 }

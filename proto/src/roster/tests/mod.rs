@@ -6,12 +6,16 @@
 //! rb  A revoke B    < lb        builds upon what these (and their pasts) say, and nothing else
 //! =   B revoked
 //! =   lb effective
+//! p1  A pin one                sets the PIN "one"; "none" removes it
+//! lc  A link C owner +one      countersigned by it
+//! =   pin one                  what countersigns in the end
 //! ```
 //!
 //! Who builds upon less than its own newest statement forks. Lines with `=` are what must follow, in every order of arrival.
 
 mod bytes;
 mod epochs;
+mod pins;
 mod property;
 mod rules;
 mod spread;
@@ -23,10 +27,13 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::keyring::commitment;
-use super::statement::{Action, EpochAction, Genesis, Honoured, Link, Revoke, Statement, Suspend, consent_message};
+use super::statement::{
+    Action, EpochAction, Genesis, Honoured, Link, PinSetting, Revoke, Statement, Suspend, consent_message,
+};
 use super::{Custody, Role, Roster, Status};
 use crate::id::{AccountId, ChallengeId, DeviceId, Hash, StatementId};
-use crate::key::{Identity, Secret};
+use crate::key::{self, Identity, PinSigner, Secret};
+use crate::limits;
 use crate::time::Wall;
 use crate::wire::address::Address;
 
@@ -82,6 +89,17 @@ fn epoch(recipients: impl IntoIterator<Item = DeviceId>) -> Action {
     Action::Epoch(EpochAction { commitment: commitment(&Secret([3; 32])), cipher: 1, recipients })
 }
 
+/// What the PIN with this name gives.
+fn pin(name: &str) -> PinSigner {
+    PinSigner::from_seed(&Secret(key::sha256(&[name.as_bytes()]).0))
+}
+
+fn set_pin(name: &str) -> Action {
+    let (memory, passes, lanes) = (*limits::PIN_MEMORY.start(), *limits::PIN_PASSES.start(), 1);
+    let setting = PinSetting { key: pin(name).public(), salt: [4; 16], memory, passes, lanes };
+    Action::Pin((name != "none").then_some(setting))
+}
+
 /// Statements by name, in the order of the text.
 #[derive(Default)]
 struct Story {
@@ -105,6 +123,8 @@ impl Story {
 
     fn say(&mut self, line: &str) {
         let (what, seen) = line.split_once('<').map_or((line, None), |(what, seen)| (what, Some(seen)));
+        let (what, countersigner) =
+            what.split_once('+').map_or((what, None), |(what, by)| (what, Some(pin(by.trim()))));
         let words: Vec<&str> = what.split_whitespace().collect();
         let view = self.view(seen);
         let author = identity(words[1]);
@@ -113,7 +133,8 @@ impl Story {
             _ => {
                 let time = Wall(self.names.len() as u64);
                 let action = self.action(&words[2..], view.account().expect("a genesis"));
-                view.draft(&author, time, action, &mut rng(self.names.len() as u64))
+                let mut rng = rng(self.names.len() as u64);
+                view.draft_countersigned(&author, countersigner.as_ref(), time, action, &mut rng)
             }
         };
         self.names.push(words[0].to_owned());
@@ -153,6 +174,7 @@ impl Story {
             "suspend" => suspend(device()),
             "readmit" => Action::Readmit { device: device() },
             "role" => Action::Role { device: device(), role: words[2].parse().unwrap() },
+            "pin" => set_pin(words[1]),
             "epoch" => epoch(words[1..].iter().map(|name| identity(name).device())),
             "applied" => {
                 let mut revocations: Vec<_> = words[1..].iter().map(|name| self.get(name).id).collect();
@@ -186,10 +208,21 @@ impl Story {
         roster
     }
 
+    /// The names of the PINs that countersign.
+    fn pins(&self, roster: &Roster) -> String {
+        let pins = &roster.evaluation().pins;
+        let names = ["one", "two", "three", "thief"].into_iter();
+        let set: Vec<&str> =
+            names.filter(|name| pins.iter().any(|set| set.setting.key == pin(name).public())).collect();
+        if set.is_empty() { "none".to_owned() } else { set.join(" ") }
+    }
+
     fn check(&self, roster: &Roster, claim: &str, seed: u64) {
         let words: Vec<&str> = claim.split_whitespace().skip(1).collect();
         let evaluation = roster.evaluation();
-        let found = if words[0].chars().all(char::is_uppercase) {
+        let found = if words[0] == "pin" {
+            self.pins(roster)
+        } else if words[0].chars().all(char::is_uppercase) {
             match evaluation.device(identity(words[0]).device()) {
                 Some(device) if words.len() > 2 => format!("{} {}", name(device.status), device.role),
                 Some(device) => name(device.status).to_owned(),

@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use std::collections::BTreeSet;
+
 use super::super::Evaluation;
 use super::*;
 
@@ -17,11 +19,12 @@ enum Step {
 }
 
 const NAMES: [&str; 5] = ["A", "B", "C", "D", "E"];
+const PINS: [&str; 3] = ["one", "two", "none"];
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let device = || 0..NAMES.len();
     let step = prop_oneof![
-        6 => (device(), device(), 0u8..12).prop_map(|(author, about, what)| Step::Say { author, about, what }),
+        6 => (device(), device(), 0u8..14).prop_map(|(author, about, what)| Step::Say { author, about, what }),
         5 => (device(), device()).prop_map(|(from, to)| Step::Tell { from, to }),
         1 => device().prop_map(|device| Step::Restore { device }),
     ];
@@ -52,12 +55,22 @@ fn play(owners: usize, steps: &[Step]) -> Vec<Vec<u8>> {
                     7 | 8 => suspend(all[about].device()),
                     9 => Action::Readmit { device: all[about].device() },
                     10 => epoch(known[author].evaluation().entitled().map(|device| device.id)),
-                    _ => Action::Applied {
-                        revocations: revocations.collect::<std::collections::BTreeSet<_>>().into_iter().collect(),
-                    },
+                    11 => set_pin(PINS[about % PINS.len()]),
+                    _ => {
+                        let pins = known[author].evaluation().pins.iter().map(|pin| pin.id);
+                        Action::Applied {
+                            revocations: revocations.chain(pins).collect::<BTreeSet<_>>().into_iter().collect(),
+                        }
+                    }
                 };
-                let statement = known[author].draft(&all[author], Wall(time as u64), action, &mut rng(time as u64));
-                known[author].insert(std::slice::from_ref(&statement.bytes)).unwrap();
+                // Whoever knows a PIN of those that are set uses it, mostly.
+                let set = known[author].evaluation().pins.first().map(|pin| pin.setting.key);
+                let signer = PINS.map(pin).into_iter().find(|pin| Some(pin.public()) == set);
+                let signer = signer.filter(|_| (author + about + time) % 4 != 0);
+                let (known, seed) = (&mut known[author], &mut rng(time as u64));
+                let statement =
+                    known.draft_countersigned(&all[author], signer.as_ref(), Wall(time as u64), action, seed);
+                known.insert(std::slice::from_ref(&statement.bytes)).unwrap();
                 said.push(statement.bytes);
             }
             Step::Tell { from, to } => tell(&known[from].clone(), &mut known[to]),
@@ -119,6 +132,8 @@ proptest! {
         let short = |e: &Evaluation| e.devices.values().map(|d| (d.id, d.status, d.role)).collect::<Vec<_>>();
         prop_assert_eq!(short(a), short(b));
         prop_assert!(a.devices == b.devices, "devices differ in detail");
+        let keys = |e: &Evaluation| e.pins.iter().map(|pin| pin.id).collect::<Vec<_>>();
+        prop_assert_eq!(keys(a), keys(b));
         prop_assert_eq!((&a.effective, &a.contested, &a.epochs), (&b.effective, &b.contested, &b.epochs));
     }
 }
