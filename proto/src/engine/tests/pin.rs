@@ -214,6 +214,7 @@ fn peers_refuse_what_a_cheat_says_without_the_pin() {
     lab.pass(Duration::from_secs(5));
     // What it says from now on the last one hears from the first.
     lab.unplug_from(2, 1);
+    lab.pass(Duration::from_secs(5));
     let after = lab.engine(1).roster.clone();
     assert!(after.statements().count() > before.statements().count() + 1, "it said that it counts with the PIN");
     let at = lab.puppet(0, 1);
