@@ -119,7 +119,8 @@ class Lab:
         assert other.get(ROOT, "Manager", "State") == "linked"
         assert not bystander.calls, bystander.calls
         called = {name for name, _ in shower.calls + joiner.calls}
-        documented = {name for kind, name in contract.documented("Agent") if kind == "method"}
+        # Nobody is asked for a PIN where none is set; what sets one goes through pipes, which this client has not.
+        documented = {name for kind, name in contract.documented("Agent") if kind == "method"} - {"RequestPin"}
         assert called == documented, f"not called: {sorted(documented - called)}"
         say("two agents linked two devices, and nobody else was asked")
 

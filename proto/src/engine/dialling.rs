@@ -52,7 +52,7 @@ impl Engine {
             && !self.peers.get(&device).is_some_and(|peer| peer.told)
     }
 
-    fn is_put_out(&self, device: DeviceId) -> bool {
+    pub(super) fn is_put_out(&self, device: DeviceId) -> bool {
         let status = self.roster.evaluation().device(device).map(|device| device.status);
         matches!(status, Some(Status::Revoked | Status::Suspended))
     }

@@ -21,11 +21,16 @@ impl Engine {
     /// A revoked or suspended key gets what says so and the statements that prove it, and nothing else; one that was linked
     /// by a key that was being removed gets that removal.
     pub(super) fn hand_over_removal(&mut self, id: ConnId, device: DeviceId) {
+        self.say_who_is_out(id, device);
+        self.told(device);
+    }
+
+    /// Hands a peer the removal of a device, which may be another, and closes.
+    pub(super) fn say_who_is_out(&mut self, id: ConnId, device: DeviceId) {
         self.send_proof(id, device);
         let suspended = self.roster.evaluation().device(device).is_some_and(|out| out.status == Status::Suspended);
         let code = if suspended { CloseCode::Suspended } else { CloseCode::Revoked };
         self.close(id, code, limits::REVOKED_WAIT);
-        self.told(device);
     }
 
     fn send_proof(&mut self, id: ConnId, device: DeviceId) {

@@ -86,7 +86,17 @@ impl Engine {
         roster.insert(statements).map_err(|_| Fail::Peer(CloseCode::Protocol))?;
         let put_out = roster.evaluation().device(self.device()).is_some_and(|own| is_out(own.status));
         if !put_out && !roster.evaluation().is_linked(newcomer) {
-            return Err(Fail::Peer(CloseCode::UnknownDevice));
+            let found = roster.evaluation().device(newcomer).filter(|found| found.status == Status::Unconfirmed);
+            let linker = found.map(|found| found.linked_by);
+            return match linker.filter(|linker| self.is_put_out(*linker)) {
+                // Linked by one that was being removed: it is to learn that, or it takes itself for linked. What it brought is
+                // not kept: whoever is out could bring any number of such.
+                Some(linker) => {
+                    self.say_who_is_out(id, linker);
+                    Ok(())
+                }
+                None => Err(Fail::Peer(CloseCode::UnknownDevice)),
+            };
         }
         self.absorb(cx, statements, Some(id))?;
         let linked = self.roster.evaluation().is_linked(newcomer);

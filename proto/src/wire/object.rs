@@ -52,13 +52,16 @@ pub fn wrap_signed(kind: u16, body: impl FnOnce(&mut Writer), sign: impl FnOnce(
     w.finish()
 }
 
+/// The kind of a countersignature, and what makes it of what it is about.
+pub type Countersign<'a> = (u8, &'a dyn Fn(&[u8]) -> [u8; 64]);
+
 /// As [`wrap_signed`], with room for a countersignature before the signature: none, or its kind and what makes it of everything
 /// before the kind.
 #[must_use]
 pub fn wrap_countersigned(
     kind: u16,
     body: impl FnOnce(&mut Writer),
-    countersign: Option<(u8, &dyn Fn(&[u8]) -> [u8; 64])>,
+    countersign: Option<Countersign<'_>>,
     sign: impl FnOnce(&[u8]) -> [u8; 64],
 ) -> Vec<u8> {
     let mut inner = Writer::new();

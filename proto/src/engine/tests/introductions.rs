@@ -77,6 +77,25 @@ fn an_introduction_to_one_that_has_heard_meanwhile_does_no_harm() {
     assert_eq!(lab.read(1, session, "k"), Some(b"v".to_vec()));
 }
 
+/// Whoever was linked by one that was being revoked hears of that from the first who knows, even if that one has never heard of it.
+#[test]
+fn a_newcomer_learns_that_its_linker_was_being_revoked() {
+    let mut lab = Lab::account(69, 3);
+    lab.unplug(1);
+    assert!(lab.revoke(1, 0).is_ok());
+    lab.add(3);
+    lab.link(0, 3);
+    let (linker, before) = (lab.id(0), lab.engine(1).roster.statements().count());
+    // It hears that it is unknown there, and introduces itself when it dials again.
+    lab.connect(3, 1);
+    assert_eq!((lab.status(3, 3), lab.status(3, 0)), (Some(Status::Linked), Some(Status::Linked)));
+    let (_, at_one) = lab.connect(3, 1);
+    assert_eq!(lab.closed_with(1, at_one), Some(CloseCode::Revoked));
+    assert_eq!((lab.status(3, 3), lab.status(3, 0)), (Some(Status::Unconfirmed), Some(Status::Revoked)));
+    assert_eq!((lab.status(1, 3), lab.engine(1).roster.statements().count()), (None, before), "something was kept");
+    assert!(!lab.engine(1).peers[&linker].told, "another was told");
+}
+
 /// Who was revoked while away hears of it also from a device that it has never heard of.
 #[test]
 fn a_newcomer_tells_a_revoked_device() {
@@ -176,7 +195,12 @@ fn a_revoked_owner_brings_nobody_in() {
         let conn = lab.stranger(1, fresh.device(), EXPORTER);
         lab.say(1, conn, &lab.introduction(holder, fresh.device(), 1, EXPORTER));
         lab.say(1, conn, &link);
-        lab.refused(1, conn, before);
+        // It is told what its linker is told, too, and nothing else.
+        assert_eq!(lab.closed_with(1, conn), Some(CloseCode::Revoked));
+        assert_eq!(lab.engine(1).roster.statements().count(), before, "something was kept");
+        let proof = lab.engine(1).roster.proof_of_removal(two).into_iter().map(|said| said.bytes.clone()).collect();
+        let said: Vec<_> = lab.devices[1].sent.iter().filter(|(to, _)| *to == conn).map(|(_, frame)| frame).collect();
+        assert_eq!(said, [&Message::Revoked(proof).to_frame()]);
     }
 }
 
