@@ -175,6 +175,9 @@ pub const WANT_ANSWER: Duration = Duration::from_secs(60);
 /// How long an author who is connected is waited for to push what others have of it already. Its line can be dead for
 /// [`IDLE`] before that shows, while a third device would pass it on; asking both costs only the bytes.
 pub const PUSH: Duration = Duration::from_secs(5);
+/// How long what others tell again, and where they are, waits at most for a commit to go along with. What a power cut costs
+/// until then comes again.
+pub const SAVE: Duration = Duration::from_secs(60);
 /// How long the reports of others are gathered before they are passed on to peers that do not hear from them, and new connections
 /// before peers are told of them: so that much that comes at once costs one frame.
 pub const TELL: Duration = Duration::from_millis(500);

@@ -150,6 +150,9 @@ pub trait Store: Read {
     /// # Errors
     /// If the store cannot be written.
     fn clear(&mut self, table: Table) -> Result<(), StoreError>;
+
+    /// Whether anything was written, so that there is something to commit.
+    fn is_dirty(&self) -> bool;
 }
 
 /// The first key behind all keys that begin with `prefix`, for [`Read::range`].
@@ -167,8 +170,19 @@ pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
 
 /// A store in memory: for guests, tests and simulations. [`MemoryStore::snapshot`] is what a commit
 /// keeps; going back to it is what a crash leaves.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MemoryStore(std::collections::BTreeMap<(Table, Vec<u8>), Vec<u8>>);
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    rows: std::collections::BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    dirty: bool,
+}
+
+impl PartialEq for MemoryStore {
+    fn eq(&self, other: &Self) -> bool {
+        self.rows == other.rows
+    }
+}
+
+impl Eq for MemoryStore {}
 
 impl MemoryStore {
     /// An empty one.
@@ -182,35 +196,48 @@ impl MemoryStore {
     pub fn snapshot(&self) -> Self {
         self.clone()
     }
+
+    /// A copy to write to, which takes the place of this one with a commit.
+    #[must_use]
+    pub fn begin(&self) -> Self {
+        Self { rows: self.rows.clone(), dirty: false }
+    }
 }
 
 impl Read for MemoryStore {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.0.get(&(table, key.to_vec())).cloned())
+        Ok(self.rows.get(&(table, key.to_vec())).cloned())
     }
 
     fn range(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
         if from >= to {
             return Ok(Vec::new());
         }
-        let rows = self.0.range((table, from.to_vec())..(table, to.to_vec()));
+        let rows = self.rows.range((table, from.to_vec())..(table, to.to_vec()));
         Ok(rows.take(limit).map(|((_, key), value)| (key.clone(), value.clone())).collect())
     }
 }
 
 impl Store for MemoryStore {
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.0.insert((table, key.to_vec()), value.to_vec());
+        self.dirty = true;
+        self.rows.insert((table, key.to_vec()), value.to_vec());
         Ok(())
     }
 
     fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
-        self.0.remove(&(table, key.to_vec()));
+        self.dirty = true;
+        self.rows.remove(&(table, key.to_vec()));
         Ok(())
     }
 
     fn clear(&mut self, table: Table) -> Result<(), StoreError> {
-        self.0.retain(|(t, _), _| *t != table);
+        self.dirty = true;
+        self.rows.retain(|(t, _), _| *t != table);
         Ok(())
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.dirty
     }
 }

@@ -182,6 +182,10 @@ impl Read for Txn {
 }
 
 impl Store for Txn {
+    fn is_dirty(&self) -> bool {
+        Self::is_dirty(self)
+    }
+
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         self.put_shared(table, key, Bytes::copy_from_slice(value))
     }

@@ -11,7 +11,7 @@ use crate::id::{AccountId, DeviceId, StatementId};
 use crate::key;
 use crate::roster::statement::{Action, Genesis, Statement};
 use crate::roster::{Roster, Status};
-use crate::store::{StoreError, Table};
+use crate::store::StoreError;
 use crate::wire::frame::CloseCode;
 use crate::wire::message::Message;
 
@@ -89,17 +89,13 @@ impl Engine {
         self.roster.evaluation().devices.iter().map(|(id, device)| (*id, device.status)).collect()
     }
 
+    /// What others say that they applied, they keep and tell again. Everything else is on the disk before anything follows from it.
     fn keep_statements(&mut self, cx: &mut Cx<'_>, new: &[StatementId]) -> Result<(), StoreError> {
-        // Numbered as they became valid, so that loading meets parents first.
-        let total = self.roster.statements().count();
-        let mut number = u32::try_from(total - new.len()).unwrap_or(u32::MAX);
-        for id in new {
-            if let Some(statement) = self.roster.statement(*id) {
-                cx.store.put(Table::Statements, &number.to_be_bytes(), &statement.bytes)?;
-            }
-            number = number.saturating_add(1);
-        }
-        Ok(())
+        self.unsaved.statements += new.len();
+        let me = self.device();
+        let again = |said: &Statement| matches!(said.action, Action::Applied { .. }) && said.author != me;
+        let all = new.iter().filter_map(|id| self.roster.statement(*id)).all(again);
+        if all { Ok(()) } else { self.save_statements(cx) }
     }
 
     pub(super) fn send_statements(&mut self, conn: ConnId, statements: &[Vec<u8>]) {

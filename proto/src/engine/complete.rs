@@ -80,7 +80,7 @@ impl Engine {
         self.absorb(cx, &all, None)?;
         self.receive_epochs(cx, &linked.epochs, &linked.histories)?;
         self.receive_reports(cx, None, &linked.reports)?;
-        self.remember(cx, pending.shower, &linked.addresses, AddressSource::Reported)?;
+        self.remember(pending.shower, &linked.addresses, AddressSource::Reported);
         for (session, space, key, value) in brought {
             self.write(cx, session, space, &key, Some(&value))?;
         }

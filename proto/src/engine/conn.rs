@@ -167,7 +167,7 @@ impl Engine {
         let Some(conn) = self.conns.get(&id) else { return Ok(()) };
         let (peer, address, introducing, dialled) = (conn.peer, conn.address.clone(), conn.introducing, conn.dialled);
         let how = if dialled { AddressSource::Worked } else { AddressSource::Heard };
-        self.met(cx, peer, &address, how)?;
+        self.met(cx.now.wall, peer, &address, how);
         // To whom this device introduced itself it says hello only when that has answered.
         if self.is_alone(cx.now.mono, id) && !introducing {
             self.say_hello(cx, id);
@@ -256,7 +256,7 @@ impl Engine {
             self.refused_as_unknown(conn.peer);
         }
         if conn.ready || !conn.closing {
-            self.seen(cx, conn.peer, cx.now.wall)?;
+            self.seen(conn.peer, cx.now.wall);
         }
         self.count_failure(cx.now.mono, &conn, code);
         match self.held(conn.peer).into_iter().find(|_| !conn.held) {

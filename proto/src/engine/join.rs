@@ -210,7 +210,7 @@ impl Engine {
             .joiner
             .accept(&self.config.identity, params, cx.entropy)
             .map_err(|code| Fail::from(joining_error(code)))?;
-        self.remember(cx, pending.shower, &pending.addresses, AddressSource::Reported)?;
+        self.remember(pending.shower, &pending.addresses, AddressSource::Reported);
         self.local.pending = Some(pending);
         self.local.save(cx.store)?;
         self.outputs.push_back(Output::Send { conn, frame });

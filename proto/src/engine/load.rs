@@ -70,6 +70,7 @@ impl Engine {
             pings: super::ping::Pings::default(),
             report_due: None,
             tell: super::tell::Tell::default(),
+            unsaved: super::unsaved::Unsaved::default(),
             sweep_due: None,
             discovery: super::discovery::Told::default(),
             counted: cx.now.mono,

@@ -51,6 +51,7 @@ mod tell;
 #[cfg(test)]
 mod tests;
 mod transfers;
+mod unsaved;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -128,6 +129,8 @@ pub struct Engine {
     report_due: Option<Mono>,
     /// What is to be passed on.
     tell: tell::Tell,
+    /// What is not on the disk yet.
+    unsaved: unsaved::Unsaved,
     /// When more content that was replaced is dropped.
     sweep_due: Option<Mono>,
     /// What the shell was last told to announce and recognise.
@@ -284,7 +287,7 @@ impl Engine {
             self.discover();
             self.publish();
         }
-        Ok(())
+        self.save_along(cx)
     }
 
     /// The next thing to do, once the transaction is durable.
@@ -301,7 +304,7 @@ impl Engine {
         waits
             .into_iter()
             .chain(alive)
-            .chain([self.tell_due(), self.report_due, self.sweep_due, self.age_due()])
+            .chain([self.tell_due(), self.unsaved.due(), self.report_due, self.sweep_due, self.age_due()])
             .flatten()
             .min()
     }

@@ -133,37 +133,25 @@ impl Engine {
         if self.roster.evaluation().device(device).is_none() {
             return Ok(());
         }
-        self.remember(cx, device, addresses, AddressSource::Found)?;
+        self.remember(device, addresses, AddressSource::Found);
         self.peers.entry(device).or_default().redial = Some(cx.now.mono);
         self.redial(cx.now.mono);
         Ok(())
     }
 
     /// A connection to a device stands: `address` led to it, or it came from there.
-    pub(super) fn met(
-        &mut self,
-        cx: &mut Cx<'_>,
-        device: DeviceId,
-        address: &Address,
-        how: AddressSource,
-    ) -> Result<(), StoreError> {
+    pub(super) fn met(&mut self, now: Wall, device: DeviceId, address: &Address, how: AddressSource) {
         let peer = self.peers.entry(device).or_default();
-        peer.last_seen = cx.now.wall;
+        peer.last_seen = now;
         // Once dialled with success it stays that, though the device comes from there as well.
         let worked = peer.known.iter().any(|known| known.address == *address && known.from == AddressSource::Worked);
         let from = if worked { AddressSource::Worked } else { how };
-        self.remember(cx, device, std::slice::from_ref(address), from)
+        self.remember(device, std::slice::from_ref(address), from);
     }
 
     /// Remembers where a device may be reached. The one place where addresses that others name are taken: those at which it
     /// proved its key stay in front, and a few of them stay whatever it reports.
-    pub(super) fn remember(
-        &mut self,
-        cx: &mut Cx<'_>,
-        device: DeviceId,
-        told: &[Address],
-        from: AddressSource,
-    ) -> Result<(), StoreError> {
+    pub(super) fn remember(&mut self, device: DeviceId, told: &[Address], from: AddressSource) {
         let peer = self.peers.entry(device).or_default();
         let told = told.iter().filter(|address| address.is_worth_keeping()).take(limits::ADDRESSES);
         let told: Vec<Known> = told.map(|address| Known { address: address.clone(), from }).collect();
@@ -182,10 +170,10 @@ impl Engine {
         }
         peer.known = known;
         self.changed.view = true;
-        self.save_peer(cx, device)
+        self.unsaved.peers.insert(device);
     }
 
-    fn save_peer(&mut self, cx: &mut Cx<'_>, device: DeviceId) -> Result<(), StoreError> {
+    pub(super) fn save_peer(&mut self, cx: &mut Cx<'_>, device: DeviceId) -> Result<(), StoreError> {
         let peer = self.peers.entry(device).or_default();
         cx.store.put(Table::Peers, device.as_bytes(), &peer.to_bytes())
     }
@@ -256,10 +244,10 @@ impl Engine {
         if self.is_untold(device) { Ok(()) } else { self.may_be_reached(device) }
     }
 
-    pub(super) fn seen(&mut self, cx: &mut Cx<'_>, device: DeviceId, wall: Wall) -> Result<(), StoreError> {
+    pub(super) fn seen(&mut self, device: DeviceId, wall: Wall) {
         let peer = self.peers.entry(device).or_default();
         peer.last_seen = peer.last_seen.max(wall);
-        cx.store.put(Table::Peers, device.as_bytes(), &peer.to_bytes())
+        self.unsaved.peers.insert(device);
     }
 }
 

@@ -47,17 +47,12 @@ impl Engine {
             ext: Extensions::grease(crate::key::random(cx.entropy)),
         };
         let report = Report::sign(content, &self.config.identity);
-        self.keep_report(cx, report)?;
+        cx.store.put(Table::Reports, report.content.device.as_bytes(), report.bytes())?;
+        self.reports.insert(report.content.device, report);
         for id in self.ready().map(|(id, _)| id).collect::<Vec<_>>() {
             self.send_reports(id, [self.device()]);
         }
         self.sweep(cx)
-    }
-
-    fn keep_report(&mut self, cx: &mut Cx<'_>, report: Report) -> Result<(), StoreError> {
-        cx.store.put(Table::Reports, report.content.device.as_bytes(), report.bytes())?;
-        self.reports.insert(report.content.device, report);
-        Ok(())
     }
 
     pub(super) fn receive_reports(
@@ -92,15 +87,16 @@ impl Engine {
             if !newer || !ours {
                 continue;
             }
-            self.remember(cx, said.device, &said.addresses, AddressSource::Reported)?;
-            self.seen(cx, said.device, said.time.min(cx.now.wall))?;
+            self.remember(said.device, &said.addresses, AddressSource::Reported);
+            self.seen(said.device, said.time.min(cx.now.wall));
             if let Some(id) = from.filter(|_| direct) {
                 self.reported(cx.now.mono, id, &said.journals)?;
                 let unknown = said.heads.iter().map(|head| head.id).filter(|id| self.roster.statement(*id).is_none());
                 self.ask_for(id, unknown.collect());
             }
             self.pass_on_report(cx.now.mono, said.device, from);
-            self.keep_report(cx, report)?;
+            self.unsaved.reports.insert(said.device);
+            self.reports.insert(said.device, report);
             self.changed.view = true;
         }
         self.reach_out(cx.now.mono);

@@ -155,7 +155,7 @@ impl Device {
         crash: Option<Crash>,
     ) -> (Vec<Output>, usize) {
         let Some(engine) = self.engine.as_mut() else { return (Vec::new(), 0) };
-        let mut txn = self.disk.clone();
+        let mut txn = self.disk.begin();
         let mut cx = Cx { now, entropy: rng, store: &mut txn };
         engine.handle(&mut cx, input).expect("a store in memory does not fail");
         engine.settle(&mut cx).expect("a store in memory does not fail");

@@ -127,6 +127,8 @@ fn where_a_device_was_heard_is_remembered_once_it_was_met_there() {
     let conn = lab.new_conn();
     let address: Address = NEAR.parse::<std::net::SocketAddr>().unwrap().into();
     lab.feed(0, Input::Connected { conn, peer: other, dialled: true, address, exporter: EXPORTER });
+    // It is stored along with something, or after a while.
+    lab.pass(limits::SAVE);
     lab.restart(0);
     lab.feed(0, Input::Tick);
     assert!(lab.knows(0, 1, NEAR));

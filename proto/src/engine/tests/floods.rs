@@ -9,7 +9,7 @@ use crate::sync::vector::Want;
 use crate::wire::message::kind;
 use crate::wire::object::Extensions;
 
-fn report(lab: &Lab, of: usize, counter: u64, journals: u32) -> Vec<u8> {
+pub(super) fn report(lab: &Lab, of: usize, counter: u64, journals: u32) -> Vec<u8> {
     let device = lab.id(of);
     let held = |generation| Held { journal: JournalId { device, generation }, size: 1, root: crate::id::Hash([1; 32]) };
     let content = Content {

@@ -16,6 +16,7 @@ mod restored;
 mod revoked;
 mod showers;
 mod suspended;
+mod unsaved;
 mod work;
 
 use std::collections::{BTreeMap, VecDeque};

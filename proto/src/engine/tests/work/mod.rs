@@ -122,7 +122,7 @@ impl Work {
         self.frames().map(|sent| sent.bytes).sum()
     }
 
-    fn commits(&self, at: usize) -> usize {
+    pub(super) fn commits(&self, at: usize) -> usize {
         self.deeds.iter().filter(|deed| **deed == Deed::Commit(at)).count()
     }
 
@@ -182,6 +182,10 @@ impl Read for Noting<'_> {
 }
 
 impl Store for Noting<'_> {
+    fn is_dirty(&self) -> bool {
+        self.wrote
+    }
+
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         self.wrote = true;
         self.store.put(table, key, value)
@@ -200,7 +204,7 @@ impl Store for Noting<'_> {
 
 impl Lab {
     /// Lets time go by until nobody has anything left to say, and begins to count.
-    fn count(&mut self) {
+    pub(super) fn count(&mut self) {
         loop {
             self.work = Work::default();
             self.pass(limits::REPORT_QUIET);
