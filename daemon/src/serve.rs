@@ -16,7 +16,7 @@ use crate::core::{Core, Ends, Setup};
 use crate::door::{self, Door};
 use crate::handed::Handed;
 use crate::handle::{self, Facts, Vault};
-use crate::keys::{KeyError, Keys, Means, Passphrase};
+use crate::keys::{KeyError, Keyring, Keys, Means, Passphrase, SecretService};
 use crate::net::Links;
 use crate::paths::{self, Env, StateLock};
 use crate::store::Db;
@@ -58,13 +58,14 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     harden::harden()?;
     let handed = Handed::take()?;
     log::start()?;
+    let means = means(&options)?;
     let env = Env { state_flag: options.state_dir, runtime_flag: options.runtime_dir, ..Env::of_process() };
     let (state_dir, runtime_dir) = (env.state_dir()?, env.runtime_dir()?);
     paths::make_private(&state_dir)?;
     paths::make_private(&runtime_dir)?;
     // Held until the end: a second daemon for the same state refuses to start.
     let _lock = StateLock::take(&state_dir)?;
-    let door = Door { state_dir: state_dir.clone(), means: means(options.passphrase_file.as_deref())? };
+    let door = Door { state_dir: state_dir.clone(), means };
     let keys = door.open()?;
     let db = Db::open(state_dir.join(paths::STORE))?;
     let setup = move |keys| Setup {
@@ -89,11 +90,12 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 }
 
 /// What there is to open the store key with.
-fn means(passphrase_file: Option<&Path>) -> anyhow::Result<Means> {
+fn means(options: &Options) -> anyhow::Result<Means> {
     let read = |path: &Path| File::open(path).and_then(Passphrase::read).with_context(|| path.display().to_string());
     Ok(Means {
-        passphrase: passphrase_file.map(read).transpose()?,
+        passphrase: options.passphrase_file.as_deref().map(read).transpose()?,
         credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+        keyring: options.session_bus.then(|| Arc::new(SecretService) as Arc<dyn Keyring>),
     })
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 
 use kinlink_daemon::keys::{CREDENTIAL, Keys, Means, Passphrase};
 use kinlink_daemon::store::Db;
 use kinlink_proto::key;
 use kinlink_proto::store::{Read, Table};
-use kinlink_tests::harness::{Host, eventually, link};
+use kinlink_tests::harness::{Host, Keyring, eventually, link};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -169,4 +170,95 @@ fn opened(host: &Host, epochs: &[(Vec<u8>, Vec<u8>)]) -> usize {
     let means = Means { passphrase, ..Means::default() };
     let keys = Keys::open(&host.state(), &means, &mut ChaCha20Rng::seed_from_u64(1)).unwrap();
     epochs.iter().filter(|(epoch, sealed)| key::open(&keys.store_key, epoch, sealed).is_some()).count()
+}
+
+/// A device in a session with an open keyring: its key is there from the first start on.
+fn in_keyring() -> (Host, Keyring) {
+    let host = Host::stopped("anna").with_session_bus();
+    fs::DirBuilder::new().mode(0o700).create(host.runtime()).unwrap();
+    let keyring = Keyring::open(&host);
+    host.start();
+    assert_eq!((place(&host), keyring.items()), (says("keyring", "unlinked"), (1, 0)));
+    (host, keyring)
+}
+
+#[test]
+fn a_key_in_a_keyring_is_locked_and_opens_with_it() {
+    let (anna, keyring) = in_keyring();
+    let id = anna.id();
+    let session = anna.session("org.example.Notes", "Mine");
+    anna.put(&session, "k", "v");
+    // A keyring that locks, or goes, takes nothing from a daemon that runs.
+    keyring.lock();
+    assert_eq!(keyring.items(), (1, 1));
+    anna.put(&session, "k", "w");
+    anna.stop();
+    let before = secrets(&anna);
+    anna.start();
+    assert_eq!(place(&anna), says("keyring", "locked"));
+    let refused = anna.fails(&["unlock"], 5);
+    assert!(refused.name == "Locked" && refused.message.contains("goes on by itself"), "{refused:?}");
+    drop(keyring);
+    let keyring = Keyring::locked(&anna);
+    assert_eq!(anna.fails(&["list"], 5).name, "Locked");
+    drop(keyring);
+    assert_eq!(secrets(&anna), before, "nothing is made anew because it is locked");
+    let keyring = Keyring::open(&anna);
+    eventually("anna goes on by itself", || (place(&anna).1 == "unlinked").then_some(()));
+    anna.reads(&session, "k", "w");
+    assert_eq!((anna.id(), keyring.items()), (id, (1, 0)));
+
+    anna.given(&["key", "move", "passphrase"], PASSPHRASE).ok();
+    assert_eq!(keyring.items(), (0, 0));
+    anna.ok(&["key", "move", "keyring"]);
+    assert_eq!(keyring.items(), (1, 0));
+    anna.stop();
+    anna.start();
+    assert_eq!(place(&anna), says("keyring", "unlinked"));
+}
+
+#[test]
+fn a_keyring_that_lost_the_key_costs_nothing_and_says_the_way_out() {
+    let (anna, keyring) = in_keyring();
+    anna.stop();
+    drop(keyring);
+    let keyrings = anna.home().join(".local/share/keyrings");
+    let kept = anna.home().join("kept");
+    fs::rename(&keyrings, &kept).unwrap();
+    let before = secrets(&anna);
+    let keyring = Keyring::open(&anna);
+    anna.start();
+    assert_eq!(place(&anna), says("keyring", "locked"));
+    let lost = anna.fails(&["list"], 5);
+    assert!(lost.message.contains("put back the keyring from a backup"), "{lost:?}");
+    assert_eq!(secrets(&anna), before);
+    drop(keyring);
+    fs::remove_dir_all(&keyrings).unwrap();
+    fs::rename(&kept, &keyrings).unwrap();
+    let _keyring = Keyring::open(&anna);
+    eventually("anna goes on by itself", || (place(&anna).1 == "unlinked").then_some(()));
+}
+
+#[test]
+fn a_revoked_device_leaves_no_key_in_the_keyring_that_opens_its_old_disk() {
+    let (anna, bert) = (in_keyring(), Host::new("bert"));
+    let (anna, keyring) = anna;
+    link(&bert, &anna);
+    anna.stop();
+    let disk = tempfile::tempdir().unwrap();
+    for name in ["key", "identity"] {
+        fs::copy(anna.state().join(name), disk.path().join(name)).unwrap();
+    }
+    anna.start();
+    bert.ok(&["revoke", "anna", "--yes"]);
+    eventually("anna is out", || (place(&anna) == says("keyring", "revoked")).then_some(()));
+    eventually("its old key is gone", || (keyring.items() == (1, 0)).then_some(()));
+    anna.stop();
+    // Where it was, the old disk; the keyring is that of now.
+    for name in ["key", "identity"] {
+        fs::copy(disk.path().join(name), anna.state().join(name)).unwrap();
+    }
+    anna.start();
+    assert_eq!(place(&anna), says("keyring", "locked"));
+    assert!(anna.fails(&["list"], 5).message.contains("has no key of this device"));
 }

@@ -38,6 +38,8 @@ enum Verb {
 enum Place {
     /// In the clear in a file that only you can read: opens by itself, for whoever has the disk too
     File,
+    /// Under a key in your desktop's keyring: opens while that is unlocked, as after logging in
+    Keyring,
     /// Under a passphrase, asked for here and whenever kinlinkd starts: see kinctl unlock
     Passphrase,
     /// Under a credential that systemd hands to kinlinkd at its start: see its unit's README
@@ -60,7 +62,7 @@ pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
                 let pipe = Passphrase::chosen(ctx.out).await?.pipe()?;
                 manager.move_key(&name, &Options::from([("passphrase", pipe.into())])).await?;
             }
-            Place::File | Place::Credential => manager.move_key(&name, &Options::new()).await?,
+            Place::File | Place::Keyring | Place::Credential => manager.move_key(&name, &Options::new()).await?,
         }
     }
     let key = Key::from(manager.key_status(&Options::new()).await?);

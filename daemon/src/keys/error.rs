@@ -98,6 +98,14 @@ impl KeyError {
     pub fn is_locked(&self) -> bool {
         matches!(self, Self::Locked { .. } | Self::WrongPassphrase)
     }
+
+    /// The same, of a place that a key was to go to.
+    pub(super) fn refused(self) -> Self {
+        match self {
+            Self::Locked { place, why } => Self::NoPlace { place, why },
+            other => other,
+        }
+    }
 }
 
 /// `source`, with the file that it happened at.

@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kinlink_proto::key::{Secret, derive};
 use zeroize::Zeroizing;
 
-use super::{KeyError, Passphrase, Place};
+use super::{Item, KeyError, Keyring, KeyringError, Passphrase, Place};
 
 /// The credential's name, in the directory that the service manager names.
 pub const CREDENTIAL: &str = "kinlink.key";
@@ -21,6 +22,8 @@ pub struct Means {
     pub passphrase: Option<Passphrase>,
     /// `CREDENTIALS_DIRECTORY`.
     pub credentials: Option<PathBuf>,
+    /// The user's keyring, if the daemon may use one.
+    pub keyring: Option<Arc<dyn Keyring>>,
 }
 
 impl Means {
@@ -36,9 +39,28 @@ impl Means {
             Place::Credential
         } else if self.passphrase.is_some() {
             Place::Passphrase
+        } else if self.keyring.as_ref().is_some_and(|keyring| keyring.is_ready()) {
+            Place::Keyring
         } else {
             Place::File
         }
+    }
+
+    /// What `ask` gets from the keyring.
+    pub(super) fn ask<T>(&self, ask: impl FnOnce(&dyn Keyring) -> Result<T, KeyringError>) -> Result<T, KeyError> {
+        let locked = |why| KeyError::Locked { place: Place::Keyring, why };
+        let keyring =
+            self.keyring.as_deref().ok_or_else(|| locked("kinlinkd runs without a session bus".to_owned()))?;
+        ask(keyring).map_err(|error| locked(error.to_string()))
+    }
+
+    /// Deletes `item` from the keyring. Whether it is gone.
+    pub(super) fn forget(&self, item: &Item) -> bool {
+        let forgotten = self.ask(|keyring| keyring.forget(item));
+        if let Err(error) = &forgotten {
+            tracing::warn!("an old key is still in the keyring; this is tried again at the next start: {error}");
+        }
+        forgotten.is_ok()
     }
 
     /// The key that the credential gives with `salt`.

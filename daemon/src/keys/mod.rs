@@ -9,7 +9,7 @@
 //! XChaCha20-Poly1305 with the label `identity file` and the file's first nine bytes as associated data.
 //!
 //! How a store key is sealed ([`Wrap`]): 1 `u8`, KiB, passes and lanes `u32` each, salt 16, for Argon2id of a passphrase; 2 `u8`,
-//! salt 16, for HKDF of a credential. Then nonce 24, ciphertext, tag 16, with the label `store key` and all that stands before as
+//! salt 16, for HKDF of a credential; 3 `u8`, item 16, for a key that lies in the keyring. Then nonce 24, ciphertext, tag 16, with the label `store key` and all that stands before as
 //! associated data.
 //!
 //! Both files change together, by one procedure for making, replacing and resetting:
@@ -22,11 +22,16 @@
 //! pair that fits: before step 2 the old one, after it the new one. A key moves to another place by steps 1 and 3: both hold the
 //! same one meanwhile.
 //!
+//! An item of the keyring that such a change leaves over is noted in `key.old` (`KINLKOLD`, version 1 `u8`, item 16) before step 3,
+//! and deleted behind it: at once, or at the next start at which the keyring is open. If that item is still the one in use, since
+//! the keyring did not take another one when keys were to be erased, the store key is sealed anew first.
+//!
 //! Overwriting is the best that a file system offers: an SSD, a copy-on-write file system or a
 //! backup may keep the old key. Who needs more encrypts the disk.
 
 mod error;
 mod file;
+mod keyring;
 mod means;
 mod passphrase;
 mod place;
@@ -42,6 +47,8 @@ use zeroize::Zeroizing;
 use crate::paths::{IDENTITY, KEY, STORE};
 pub use error::KeyError;
 use file::{Body, Dir, Kind, unfinished};
+pub(crate) use keyring::Watch;
+pub use keyring::{Item, Keyring, KeyringError, SecretService};
 pub use means::{CREDENTIAL, Means};
 pub use passphrase::Passphrase;
 pub use place::Place;
@@ -50,6 +57,11 @@ pub use wrap::Wrap;
 /// The new store key while it takes over from the old one.
 const KEY_NEW: &str = "key.new";
 
+/// The item of the keyring that is to be deleted.
+const KEY_OLD: &str = "key.old";
+
+const OLD_KIND: Kind = Kind { magic: *b"KINLKOLD", bodies: &[(16, 16)] };
+const OLD_VERSION: u8 = 1;
 const KEY_KIND: Kind = Kind { magic: *b"KINLKKEY", bodies: &[(32, 32), wrap::BODY] };
 /// Nonce, two seeds, tag.
 const IDENTITY_KIND: Kind = Kind { magic: *b"KINLKIDT", bodies: &[(24 + 64 + 16, 24 + 64 + 16)] };
@@ -64,6 +76,8 @@ pub struct Keys {
     pub identity: Identity,
     /// Where and how the store key is kept.
     wrap: Wrap,
+    /// What it was opened with.
+    means: Means,
 }
 
 impl Keys {
@@ -84,11 +98,15 @@ impl Keys {
     pub fn open(dir: &Path, means: &Means, entropy: Entropy<'_>) -> Result<Self, KeyError> {
         let dir = Dir::new(dir);
         match dir.read(IDENTITY, IDENTITY_KIND)? {
-            Some(sealed) => load(&dir, &sealed.bytes, means),
+            Some(sealed) => {
+                let mut keys = load(&dir, &sealed.bytes, means)?;
+                keys.forget_old(&dir, entropy);
+                Ok(keys)
+            }
             None if dir.has(KEY)? || dir.has(STORE)? => Err(KeyError::IdentityMissing(dir.path(IDENTITY))),
             None => {
-                let keys = Self::fresh(Wrap::fresh(means.best(), means, entropy)?, entropy);
-                keys.write(&dir, entropy)?;
+                let keys = Self::fresh(first(means, entropy)?, means, entropy);
+                keys.write(&dir, None, entropy)?;
                 Ok(keys)
             }
         }
@@ -116,7 +134,8 @@ impl Keys {
     /// may still be on the disk, so this should be done again.
     pub fn replace_store_key(&mut self, dir: &Path, entropy: Entropy<'_>) -> Result<(), KeyError> {
         let identity = self.identity.clone();
-        let next = Self { store_key: Secret::random(entropy), identity, wrap: self.wrap.clone() };
+        let wrap = self.wrap.renewed(&self.means, entropy);
+        let next = Self { store_key: Secret::random(entropy), identity, wrap, means: self.means.clone() };
         self.become_these(next, &Dir::new(dir), entropy)
     }
 
@@ -125,29 +144,35 @@ impl Keys {
     /// # Errors
     /// As [`replace_store_key`](Self::replace_store_key).
     pub fn reset(&mut self, dir: &Path, entropy: Entropy<'_>) -> Result<(), KeyError> {
-        let next = Self::fresh(self.wrap.clone(), entropy);
+        let next = Self::fresh(self.wrap.renewed(&self.means, entropy), &self.means, entropy);
         self.become_these(next, &Dir::new(dir), entropy)
     }
 
-    fn fresh(wrap: Wrap, entropy: Entropy<'_>) -> Self {
-        Self { store_key: Secret::random(entropy), identity: Identity::random(entropy), wrap }
+    fn fresh(wrap: Wrap, means: &Means, entropy: Entropy<'_>) -> Self {
+        // A passphrase is not needed again.
+        let means = means.with(None);
+        Self { store_key: Secret::random(entropy), identity: Identity::random(entropy), wrap, means }
     }
 
     /// Writes `next`, and becomes it if the files say so: an error may come after the point of no return.
     fn become_these(&mut self, next: Self, dir: &Dir<'_>, entropy: Entropy<'_>) -> Result<(), KeyError> {
-        let written = next.write(dir, entropy);
+        let written = next.write(dir, self.wrap.item(), entropy);
         let stands =
             || dir.read(IDENTITY, IDENTITY_KIND).ok().flatten().and_then(|body| seeds(&next.store_key, &body.bytes));
         if written.is_ok() || stands().is_some() {
             *self = next;
         }
+        if written.is_ok() {
+            self.forget_item(dir);
+        }
         written
     }
 
     /// Makes these the keys in `dir`, or leaves those that were there.
-    fn write(&self, dir: &Dir<'_>, entropy: Entropy<'_>) -> Result<(), KeyError> {
+    fn write(&self, dir: &Dir<'_>, old: Option<Item>, entropy: Entropy<'_>) -> Result<(), KeyError> {
         self.write_key(dir, entropy)?;
         dir.write(IDENTITY, IDENTITY_KIND, IDENTITY_VERSION, &sealed(self, entropy))?;
+        note_old(dir, old)?;
         settle(dir)
     }
 
@@ -158,13 +183,67 @@ impl Keys {
             self.wrap = before;
             return Err(error);
         }
-        settle(dir)
+        note_old(dir, before.item())?;
+        settle(dir)?;
+        self.forget_item(dir);
+        Ok(())
+    }
+
+    /// Ends what a change of keys could not: an item in the keyring that is not needed any more, or that is to be replaced. What
+    /// fails is tried again at the next start.
+    fn forget_old(&mut self, dir: &Dir<'_>, entropy: Entropy<'_>) {
+        match dir.erase(&unfinished(KEY_OLD)).and_then(|()| old(dir)) {
+            Ok(None) => {}
+            Ok(item) if item == self.wrap.item() => {
+                let wrap = self.wrap.renewed(&self.means, entropy);
+                if wrap.item() != item
+                    && let Err(error) = self.move_to(wrap, dir, entropy)
+                {
+                    tracing::warn!("the key in the keyring could not be replaced: {error}");
+                }
+            }
+            Ok(_) => self.forget_item(dir),
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+
+    /// Deletes the item that was noted, unless it is in use, and the note.
+    fn forget_item(&self, dir: &Dir<'_>) {
+        let forgotten = old(dir).and_then(|item| match item {
+            Some(item) if Some(item) != self.wrap.item() && self.means.forget(&item) => dir.erase(KEY_OLD),
+            _ => Ok(()),
+        });
+        if let Err(error) = forgotten {
+            tracing::warn!("{error}");
+        }
     }
 
     fn write_key(&self, dir: &Dir<'_>, entropy: Entropy<'_>) -> Result<(), KeyError> {
         let Body { version, bytes } = self.wrap.seal(&self.store_key, entropy);
         dir.write(KEY_NEW, KEY_KIND, version, &bytes)
     }
+}
+
+/// The best that `means` have; if it turns out that the keyring does not take a key, a file.
+fn first(means: &Means, entropy: Entropy<'_>) -> Result<Wrap, KeyError> {
+    match Wrap::fresh(means.best(), means, entropy) {
+        Err(error @ KeyError::NoPlace { place: Place::Keyring, .. }) => {
+            tracing::warn!("{error}; it is kept in a file");
+            Wrap::fresh(Place::File, means, entropy)
+        }
+        other => other,
+    }
+}
+
+/// Notes an item of the keyring that a change leaves over.
+fn note_old(dir: &Dir<'_>, item: Option<Item>) -> Result<(), KeyError> {
+    item.map_or(Ok(()), |Item(item)| dir.write(KEY_OLD, OLD_KIND, OLD_VERSION, &item))
+}
+
+/// The item that was noted.
+fn old(dir: &Dir<'_>) -> Result<Option<Item>, KeyError> {
+    let body = dir.read(KEY_OLD, OLD_KIND)?;
+    Ok(body.and_then(|body| Some(Item(*body.bytes.first_chunk()?))))
 }
 
 /// The keys whose identity is `sealed`; ends a change that was cut short.
@@ -203,7 +282,7 @@ fn opened(dir: &Dir<'_>, name: &str, sealed: &[u8], means: &Means) -> Result<Opt
     let Some(body) = dir.read(name, KEY_KIND)? else { return Ok(None) };
     let (store_key, wrap) = Wrap::open(&body, means)?.ok_or_else(|| KeyError::NotAKey(dir.path(name)))?;
     let identity = identity(&store_key, sealed).ok_or_else(|| KeyError::Mismatch(dir.path("")))?;
-    Ok(Some(Keys { store_key, identity, wrap }))
+    Ok(Some(Keys { store_key, identity, wrap, means: means.with(None) }))
 }
 
 fn sealed(keys: &Keys, entropy: Entropy<'_>) -> Vec<u8> {

@@ -7,6 +7,8 @@ use std::fmt;
 pub enum Place {
     /// In the clear, in a file of mode 0600.
     File,
+    /// Sealed under a key in the user's keyring.
+    Keyring,
     /// Sealed under a key that is derived from a passphrase.
     Passphrase,
     /// Sealed under a key that is derived from a credential of the service manager's.
@@ -15,13 +17,14 @@ pub enum Place {
 
 impl Place {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::File, Self::Passphrase, Self::Credential];
+    pub const ALL: [Self; 4] = [Self::File, Self::Keyring, Self::Passphrase, Self::Credential];
 
     /// Its name, for people and on D-Bus.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::File => "file",
+            Self::Keyring => "keyring",
             Self::Passphrase => "passphrase",
             Self::Credential => "credential",
         }

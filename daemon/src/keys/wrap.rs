@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::file::Body;
 use super::passphrase::Cost;
-use super::{KEY_KIND, KeyError, Means, Place};
+use super::{Item, KEY_KIND, KeyError, Means, Place};
 
 /// A store key sealed: nonce, key, tag.
 const SEALED: usize = 24 + 32 + 16;
@@ -18,6 +18,7 @@ const LOCKED: u8 = 2;
 /// What is needed to make the wrapping key again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum How {
+    Keyring(Item),
     Passphrase(Cost, [u8; 16]),
     Credential([u8; 16]),
 }
@@ -34,6 +35,11 @@ impl Wrap {
     pub fn fresh(place: Place, means: &Means, entropy: Entropy<'_>) -> Result<Self, KeyError> {
         let how = match place {
             Place::File => return Ok(Self(None)),
+            Place::Keyring => {
+                let (item, key) = (Item::random(entropy), Secret::random(entropy));
+                means.ask(|keyring| keyring.put(&item, &key)).map_err(KeyError::refused)?;
+                return Ok(Self(Some((How::Keyring(item), key))));
+            }
             Place::Passphrase => How::Passphrase(Cost::NEW, random(entropy)),
             Place::Credential => How::Credential(random(entropy)),
         };
@@ -45,11 +51,29 @@ impl Wrap {
             }
             _ => {}
         }
-        let key = how.key(means).map_err(|error| match error {
-            KeyError::Locked { place, why } => KeyError::NoPlace { place, why },
-            other => other,
-        })?;
+        let key = how.key(means).map_err(KeyError::refused)?;
         Ok(Self(Some((how, key))))
+    }
+
+    /// One for another store key in the same place, which the old one's remains do not open. Where there can be none now, the same.
+    pub(super) fn renewed(&self, means: &Means, entropy: Entropy<'_>) -> Self {
+        match &self.0 {
+            Some((How::Keyring(_), _)) => Self::fresh(Place::Keyring, means, entropy).unwrap_or_else(|error| {
+                tracing::warn!(
+                    "the key in the keyring is not replaced; this is tried again at the next start: {error}"
+                );
+                self.clone()
+            }),
+            _ => self.clone(),
+        }
+    }
+
+    /// What it is found by in the keyring, if it is there.
+    pub(super) fn item(&self) -> Option<Item> {
+        match &self.0 {
+            Some((How::Keyring(item), _)) => Some(*item),
+            _ => None,
+        }
     }
 
     /// Where the key is kept.
@@ -92,6 +116,7 @@ impl Wrap {
 impl How {
     fn place(&self) -> Place {
         match self {
+            Self::Keyring(_) => Place::Keyring,
             Self::Passphrase(..) => Place::Passphrase,
             Self::Credential(_) => Place::Credential,
         }
@@ -99,6 +124,7 @@ impl How {
 
     fn key(&self, means: &Means) -> Result<Secret, KeyError> {
         match self {
+            Self::Keyring(item) => means.ask(|keyring| keyring.find(item)),
             Self::Credential(salt) => means.credential(salt),
             Self::Passphrase(cost, salt) => {
                 let why = || "unlock it with kinctl unlock".to_owned();
@@ -111,7 +137,7 @@ impl How {
     fn wrong(&self) -> KeyError {
         match self {
             Self::Passphrase(..) => KeyError::WrongPassphrase,
-            Self::Credential(_) => KeyError::WrongKey(Place::Credential),
+            Self::Keyring(_) | Self::Credential(_) => KeyError::WrongKey(self.place()),
         }
     }
 
@@ -122,6 +148,7 @@ impl How {
                 [&[1][..], &numbers, salt].concat()
             }
             Self::Credential(salt) => [&[2][..], salt].concat(),
+            Self::Keyring(Item(item)) => [&[3][..], item].concat(),
         }
     }
 
@@ -137,6 +164,7 @@ impl How {
                 Self::Passphrase(Some(cost).filter(|cost| cost.is_sane())?, salt.try_into().ok()?)
             }
             2 => Self::Credential(rest.try_into().ok()?),
+            3 => Self::Keyring(Item(rest.try_into().ok()?)),
             _ => return None,
         };
         Some((how, sealed))

@@ -18,7 +18,7 @@ impl SessionBus {
     /// If there is no `dbus-daemon`.
     #[must_use]
     pub fn start() -> Self {
-        Self::spawn(&[])
+        Self::spawn(&[], None)
     }
 
     /// Starts one whose socket is `path`: the same from every network namespace.
@@ -27,11 +27,15 @@ impl SessionBus {
     /// If there is no `dbus-daemon`.
     #[must_use]
     pub fn at(path: &Path) -> Self {
-        Self::spawn(&[&format!("--address=unix:path={}", path.display())])
+        Self::spawn(&[&format!("--address=unix:path={}", path.display())], path.parent())
     }
 
-    fn spawn(args: &[&str]) -> Self {
+    /// Whatever it starts by itself lives in `home`.
+    fn spawn(args: &[&str], home: Option<&Path>) -> Self {
         let mut command = Command::new("dbus-daemon");
+        if let Some(home) = home {
+            command.env("HOME", home).env("XDG_RUNTIME_DIR", home);
+        }
         command.args(["--session", "--nofork", "--nosyslog", "--print-address=1"]).args(args).stdout(Stdio::piped());
         let mut child = command.spawn().expect("dbus-daemon cannot be started; run: tests/setup");
         let mut address = String::new();

@@ -109,6 +109,12 @@ impl Host {
         &self.name
     }
 
+    /// The home of its user.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// Its state directory.
     #[must_use]
     pub fn state(&self) -> PathBuf {

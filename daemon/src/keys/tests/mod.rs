@@ -32,7 +32,7 @@ fn made() -> (tempfile::TempDir, Keys) {
 
 fn made_in(place: Place) -> (tempfile::TempDir, Keys) {
     let (dir, keys) = (tempfile::tempdir().unwrap(), fresh_in(place, 1));
-    keys.write(&Dir::new(dir.path()), &mut rng()).unwrap();
+    keys.write(&Dir::new(dir.path()), None, &mut rng()).unwrap();
     (dir, keys)
 }
 
@@ -86,11 +86,17 @@ fn fresh(seed: u64) -> Keys {
 
 fn fresh_in(place: Place, seed: u64) -> Keys {
     let rng = &mut ChaCha20Rng::seed_from_u64(seed);
-    Keys::fresh(Wrap::fresh(place, &places::everything(), rng).unwrap(), rng)
+    let means = places::everything();
+    Keys::fresh(Wrap::fresh(place, &means, rng).unwrap(), &means, rng)
 }
 
 fn copy(keys: &Keys) -> Keys {
-    Keys { store_key: keys.store_key.clone(), identity: keys.identity.clone(), wrap: keys.wrap.clone() }
+    Keys {
+        store_key: keys.store_key.clone(),
+        identity: keys.identity.clone(),
+        wrap: keys.wrap.clone(),
+        means: keys.means.clone(),
+    }
 }
 
 #[test]
@@ -99,7 +105,7 @@ fn a_crash_at_any_step_of_the_first_start_costs_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let stopping = Dir::new(dir.path());
         stopping.steps.set(steps);
-        let done = fresh(8).write(&stopping, &mut rng()).is_ok();
+        let done = fresh(8).write(&stopping, None, &mut rng()).is_ok();
         let found = load(dir.path()).unwrap_or_else(|e| panic!("after {steps} steps: {e}"));
         assert!(!done || same(&found, &fresh(8)));
         assert!(same(&found, &load(dir.path()).unwrap()), "after {steps} steps: made twice");
@@ -111,10 +117,12 @@ fn a_crash_at_any_step_of_the_first_start_costs_nothing() {
 }
 
 /// Stops `new` taking over from `old` at every step, and loads what is left.
-fn stop_everywhere(old: &Keys, new: &Keys) {
+fn stop_everywhere(both: impl Fn() -> (Keys, Keys)) {
     for steps in 0.. {
+        // What they have in the keyring is there again.
+        let (old, new) = &both();
         let dir = tempfile::tempdir().unwrap();
-        old.write(&Dir::new(dir.path()), &mut rng()).unwrap();
+        old.write(&Dir::new(dir.path()), None, &mut rng()).unwrap();
         let stopping = Dir::new(dir.path());
         stopping.steps.set(steps);
         let mut held = copy(old);
@@ -134,9 +142,13 @@ fn stop_everywhere(old: &Keys, new: &Keys) {
 #[test]
 fn a_crash_at_any_step_leaves_a_pair_that_fits() {
     for place in Place::ALL {
-        let (old, new) = (fresh_in(place, 7), fresh_in(place, 8));
-        stop_everywhere(&old, &new);
-        stop_everywhere(&old, &Keys { identity: old.identity.clone(), ..new });
+        let both = || (fresh_in(place, 7), fresh_in(place, 8));
+        stop_everywhere(both);
+        stop_everywhere(|| {
+            let (old, new) = both();
+            let identity = old.identity.clone();
+            (old, Keys { identity, ..new })
+        });
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use super::*;
 
@@ -19,16 +20,67 @@ fn typed(text: &str) -> Option<Passphrase> {
     Some(Passphrase::read(text.as_bytes()).unwrap())
 }
 
+/// A keyring that is open until somebody locks it.
+#[derive(Debug, Default)]
+struct Chain {
+    items: Mutex<BTreeMap<[u8; 16], Secret>>,
+    locked: AtomicBool,
+}
+
+impl Chain {
+    fn open(&self) -> Result<MutexGuard<'_, BTreeMap<[u8; 16], Secret>>, KeyringError> {
+        if self.locked.load(Ordering::Relaxed) { Err(KeyringError::Locked) } else { Ok(self.items.lock().unwrap()) }
+    }
+}
+
+impl Keyring for Chain {
+    fn is_ready(&self) -> bool {
+        self.open().is_ok()
+    }
+
+    fn find(&self, item: &Item) -> Result<Secret, KeyringError> {
+        self.open()?.get(&item.0).cloned().ok_or(KeyringError::Lost)
+    }
+
+    fn put(&self, item: &Item, key: &Secret) -> Result<(), KeyringError> {
+        self.open()?.insert(item.0, key.clone());
+        Ok(())
+    }
+
+    fn forget(&self, item: &Item) -> Result<(), KeyringError> {
+        self.open()?.remove(&item.0);
+        Ok(())
+    }
+}
+
+thread_local! {
+    /// The keyring of a test.
+    static CHAIN: Arc<Chain> = Arc::default();
+}
+
 /// What opens a key in any place.
 pub(super) fn everything() -> Means {
-    Means { passphrase: typed("correct horse"), credentials: Some(CREDENTIALS.path().to_owned()) }
+    let keyring = CHAIN.with(|chain| chain.clone() as Arc<dyn Keyring>);
+    let credentials = Some(CREDENTIALS.path().to_owned());
+    Means { passphrase: typed("correct horse"), credentials, keyring: Some(keyring) }
+}
+
+/// The keyring of the test locks, or opens.
+fn lock_keyring(locked: bool) {
+    CHAIN.with(|chain| chain.locked.store(locked, Ordering::Relaxed));
+}
+
+/// How many keys are in the keyring of the test.
+fn in_keyring() -> usize {
+    CHAIN.with(|chain| chain.items.lock().unwrap().len())
 }
 
 /// What opens a key in `place`, and in no other.
 fn only(place: Place) -> Means {
-    let Means { passphrase, credentials } = everything();
+    let Means { passphrase, credentials, keyring } = everything();
     match place {
         Place::File => Means::default(),
+        Place::Keyring => Means { keyring, ..Means::default() },
         Place::Passphrase => Means { passphrase, ..Means::default() },
         Place::Credential => Means { credentials, ..Means::default() },
     }
@@ -61,7 +113,7 @@ fn a_key_opens_with_what_its_place_needs_and_with_nothing_less() {
         let clear = file.windows(32).any(|window| window == keys.store_key.0);
         assert_eq!(clear, place == Place::File, "{place}");
     }
-    for place in [Place::Passphrase, Place::Credential] {
+    for place in [Place::Keyring, Place::Passphrase, Place::Credential] {
         let error = refused(place, &Means::default());
         assert!(error.is_locked(), "{error}");
         assert!(error.to_string().contains(&format!("kept in the {place}")), "{error}");
@@ -90,6 +142,7 @@ fn a_first_start_takes_the_best_place_that_asks_nobody() {
         (everything(), Place::Credential),
         (only(Place::Credential), Place::Credential),
         (only(Place::Passphrase), Place::Passphrase),
+        (only(Place::Keyring), Place::Keyring),
         (Means { credentials: Some(PathBuf::from("/nowhere")), ..Means::default() }, Place::File),
     ] {
         let dir = tempfile::tempdir().unwrap();
@@ -97,6 +150,9 @@ fn a_first_start_takes_the_best_place_that_asks_nobody() {
         assert_eq!(keys.place(), place);
         assert!(same(&keys, &open_with(dir.path(), &means).unwrap()));
     }
+    lock_keyring(true);
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(open_with(dir.path(), &only(Place::Keyring)).unwrap().place(), Place::File);
     let dir = tempfile::tempdir().unwrap();
     let short = open_with(dir.path(), &Means { passphrase: typed("1234567"), ..Means::default() }).unwrap_err();
     assert!(short.to_string().contains("less than 8 characters"), "{short}");
@@ -105,7 +161,7 @@ fn a_first_start_takes_the_best_place_that_asks_nobody() {
 
 #[test]
 fn damaged_seals_are_refused() {
-    for place in [Place::Passphrase, Place::Credential] {
+    for place in [Place::Keyring, Place::Passphrase, Place::Credential] {
         let (dir, _) = made_in(place);
         let whole = fs::read(dir.path().join(KEY)).unwrap();
         for at in 9..whole.len() {
@@ -132,7 +188,7 @@ fn a_move_that_is_cut_short_at_any_step_leaves_one_of_both_places() {
 fn stop_moving_everywhere(from: Place, to: Place) {
     for steps in 0.. {
         let (dir, keys) = made_in(from);
-        let wrap = Wrap::fresh(to, &everything(), &mut rng()).unwrap();
+        let wrap = Wrap::fresh(to, &everything(), &mut ChaCha20Rng::seed_from_u64(5)).unwrap();
         let stopping = Dir::new(dir.path());
         stopping.steps.set(steps);
         let mut held = copy(&keys);
@@ -145,7 +201,10 @@ fn stop_moving_everywhere(from: Place, to: Place) {
             names(copy.path()).iter().for_each(|name| {
                 fs::set_permissions(copy.path().join(name), Permissions::from_mode(0o600)).unwrap();
             });
+            // A copy of a disk shares its keyring, and opening ends what was begun there.
+            let kept = CHAIN.with(|chain| chain.items.lock().unwrap().clone());
             let found = open_with(copy.path(), &only(place));
+            CHAIN.with(|chain| *chain.items.lock().unwrap() = kept);
             if let Err(error) = &found {
                 assert!(error.is_locked(), "{from} to {to}, after {steps} steps: {error}");
                 assert_eq!(files(copy.path()), left, "an error changes nothing");
@@ -197,4 +256,51 @@ fn a_passphrase_changes_by_moving_to_another() {
     keys.rewrap(dir.path(), Wrap::fresh(Place::Passphrase, &next, &mut rng()).unwrap(), &mut rng()).unwrap();
     assert!(matches!(open_with(dir.path(), &everything()), Err(KeyError::WrongPassphrase)));
     assert!(same(&keys, &open_with(dir.path(), &next).unwrap()));
+}
+
+#[test]
+fn a_keyring_that_is_locked_or_lost_the_key_costs_nothing() {
+    let (dir, keys) = made_in(Place::Keyring);
+    let before = files(dir.path());
+    lock_keyring(true);
+    let error = open_with(dir.path(), &everything()).unwrap_err();
+    assert!(error.is_locked() && error.to_string().contains("goes on by itself"), "{error}");
+    lock_keyring(false);
+    let taken = CHAIN.with(|chain| std::mem::take(&mut *chain.items.lock().unwrap()));
+    let error = open_with(dir.path(), &everything()).unwrap_err();
+    assert!(error.is_locked() && error.to_string().contains("put back the keyring from a backup"), "{error}");
+    assert_eq!(files(dir.path()), before, "an error changes nothing");
+    CHAIN.with(|chain| chain.items.lock().unwrap().extend(taken));
+    assert!(same(&keys, &open_with(dir.path(), &everything()).unwrap()));
+}
+
+#[test]
+fn a_key_that_leaves_the_keyring_is_deleted_there() {
+    let (dir, mut keys) = made_in(Place::Keyring);
+    assert_eq!(in_keyring(), 1);
+    keys.replace_store_key(dir.path(), &mut ChaCha20Rng::seed_from_u64(4)).unwrap();
+    assert_eq!((in_keyring(), names(dir.path()).len()), (1, 2), "another key, and not the old one");
+    keys.rewrap(dir.path(), Wrap::fresh(Place::File, &everything(), &mut rng()).unwrap(), &mut rng()).unwrap();
+    assert_eq!((in_keyring(), names(dir.path()).len()), (0, 2));
+}
+
+/// A revocation does not wait for a keyring: what the keyring could not do is done when it is open again.
+#[test]
+fn keys_are_erased_while_the_keyring_is_locked() {
+    let (dir, mut keys) = made_in(Place::Keyring);
+    let thief = files(dir.path());
+    let old = keys.store_key.clone();
+    lock_keyring(true);
+    keys.replace_store_key(dir.path(), &mut ChaCha20Rng::seed_from_u64(4)).unwrap();
+    assert!(keys.store_key != old);
+    lock_keyring(false);
+    assert!(same(&keys, &open_with(dir.path(), &everything()).unwrap()));
+    assert_eq!((in_keyring(), names(dir.path()).len()), (1, 2));
+    let copy = tempfile::tempdir().unwrap();
+    for (name, bytes) in thief {
+        fs::write(copy.path().join(&name), bytes).unwrap();
+        fs::set_permissions(copy.path().join(&name), Permissions::from_mode(0o600)).unwrap();
+    }
+    let error = open_with(copy.path(), &everything()).unwrap_err();
+    assert!(error.to_string().contains("has no key of this device"), "an old disk opens with no keyring: {error}");
 }
