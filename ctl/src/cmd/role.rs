@@ -1,7 +1,6 @@
 //! `kinctl role`: what a device may do.
 
 use clap::ValueEnum;
-use serde_json::Value;
 
 use super::{Ctx, show};
 use crate::error::Failure;
@@ -43,7 +42,7 @@ pub(crate) async fn run(ctx: &Ctx<'_>, args: Args) -> Result<(), Failure> {
     bus.device(&device.path).await?.set_role(role, &options).await?;
     let device = bus.device_state(&device.path).await?;
     if ctx.out.json {
-        return ctx.out.json(&Value::from(device.json(ctx.out, &devices)));
+        return ctx.out.json(&device.json(ctx.out, &devices));
     }
     show::print(ctx.out, &device, &devices)
 }
