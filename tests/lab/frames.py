@@ -169,6 +169,12 @@ class Checker:
 
     def on_have(self, reader, connection, sender):
         reader.n16(lambda: offered(reader), 4096)
+        reader.n8(reader.position)
+        reader.n8(lambda: (reader.b32(), reader.u64()))
+        self.account.named.update(reader.n16(reader.b32, 4096))
+        # Who joined, who was lost.
+        reader.n8(reader.b32)
+        reader.n8(reader.b32)
 
     def on_refused(self, reader, connection, sender):
         assert reader.u16() in CODES
