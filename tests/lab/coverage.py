@@ -63,6 +63,7 @@ STEADY = {
         "Verified": "linked once",
         "Lease": "there are no leases yet",
         "WrongPins": "no PIN is set",
+        "SeenAt": "needs a disk that runs twice",
     },
     "Session": {"Title": "nothing renames a session yet", "Expires": "said once, when it is made"},
     "Pairing": {
