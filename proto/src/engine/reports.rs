@@ -95,8 +95,12 @@ impl Engine {
                 self.ask_for(id, unknown.collect());
             }
             self.pass_on_report(cx.now.mono, said.device, from);
-            self.unsaved.reports.insert(said.device);
-            self.reports.insert(said.device, report);
+            let device = said.device;
+            self.unsaved.reports.insert(device);
+            if self.reports.insert(device, report).is_none() {
+                // It completes the device's link, which is not to look open after a restart.
+                self.unsaved.save_by(cx.now.mono);
+            }
             self.changed.view = true;
         }
         self.reach_out(cx.now.mono);

@@ -33,6 +33,11 @@ impl Unsaved {
     pub(super) fn due(&self) -> Option<Mono> {
         self.due
     }
+
+    /// Something of it is stored by then.
+    pub(super) fn save_by(&mut self, due: Mono) {
+        self.due = Some(self.due.map_or(due, |already| already.min(due)));
+    }
 }
 
 impl Engine {
