@@ -142,6 +142,10 @@ impl Engine {
     /// A connection to a device stands: `address` led to it, or it came from there.
     pub(super) fn met(&mut self, now: Wall, device: DeviceId, address: &Address, how: AddressSource) {
         let peer = self.peers.entry(device).or_default();
+        if peer.last_seen == Wall(0) {
+            // It shows that the device is linked for good, which is not to look open after a restart.
+            self.unsaved.at_once();
+        }
         peer.last_seen = now;
         // Once dialled with success it stays that, though the device comes from there as well.
         let worked = peer.known.iter().any(|known| known.address == *address && known.from == AddressSource::Worked);

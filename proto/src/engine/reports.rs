@@ -98,8 +98,8 @@ impl Engine {
             let device = said.device;
             self.unsaved.reports.insert(device);
             if self.reports.insert(device, report).is_none() {
-                // It completes the device's link, which is not to look open after a restart.
-                self.unsaved.save_by(cx.now.mono);
+                // It shows that the device is linked for good, which is not to look open after a restart.
+                self.unsaved.at_once();
             }
             self.changed.view = true;
         }

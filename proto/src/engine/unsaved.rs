@@ -34,9 +34,9 @@ impl Unsaved {
         self.due
     }
 
-    /// Something of it is stored by then.
-    pub(super) fn save_by(&mut self, due: Mono) {
-        self.due = Some(self.due.map_or(due, |already| already.min(due)));
+    /// Something of it is stored with this batch.
+    pub(super) fn at_once(&mut self) {
+        self.due = Some(Mono(0));
     }
 }
 

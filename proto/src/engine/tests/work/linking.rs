@@ -31,14 +31,14 @@ fn linking_takes_two_round_trips_and_one_commit_a_side_to_hold() {
     assert_eq!([lab.work.signatures(0), lab.work.signatures(1)], [(2, 4), (0, 8)]);
 }
 
-/// They hold the same already: nothing follows the hellos but a report of each, later.
+/// They hold the same already: nothing follows the hellos but a report of each, later. That they met for the first time is stored.
 #[test]
 fn the_first_hello_finds_nothing_to_send() {
     let mut lab = Lab::new(5, 2);
     lab.link(0, 1);
     lab.work = Work::default();
     lab.connect(1, 0);
-    assert_eq!(lab.work.story(), ["1 -> 0: hello", "0 -> 1: hello"]);
+    assert_eq!(lab.work.story(), ["1 commits", "1 -> 0: hello", "0 commits", "0 -> 1: hello"]);
     assert_eq!(lab.work.bytes(), 2 * 177);
     assert_eq!([lab.work.signatures(0), lab.work.signatures(1)], [(0, 0), (0, 0)]);
 }
