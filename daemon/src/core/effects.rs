@@ -71,7 +71,7 @@ impl Core {
                 event = log::RESTORED,
                 "restored: this device was set back to an older state of its disk; it takes in what it lost, and writes to a new generation"
             ),
-            Output::EraseKeys => return ControlFlow::Break(self.erase_keys()),
+            Output::EraseKeys => return ControlFlow::Break(After::Erase),
             Output::Reset => return ControlFlow::Break(After::Reset),
         }
         ControlFlow::Continue(())
@@ -106,7 +106,7 @@ impl Core {
     }
 
     /// Replaces the store key: what was sealed under the old one is gone for good. If that fails it is done at the next start.
-    fn erase_keys(&mut self) -> After {
+    pub(super) fn erase_keys(&mut self) -> After {
         let replaced = self.setup.keys.replace_store_key(&self.setup.state_dir, &mut entropy());
         let noted = replaced.map_err(anyhow::Error::from).and_then(|()| {
             let mut txn = self.setup.db.begin()?;

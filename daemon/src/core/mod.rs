@@ -85,6 +85,8 @@ enum After {
     Nothing,
     Reload,
     Reset,
+    /// The keys are void and are to be replaced, which may take the disk and the keyring their time.
+    Erase,
     /// The keys could not be replaced: no more is done with them.
     Stop,
 }
@@ -187,17 +189,16 @@ impl Core {
         match job {
             Job::CallerGone(caller) => Some(Input::CallerGone(caller)),
             Job::Ping(answer) => {
-                // Whoever asked may be stopping.
-                answer.send(()).ok();
+                reply(answer, ());
                 None
             }
             Job::Unlock(_, answer) => {
                 // It is open.
-                answer.send(Ok(())).ok();
+                reply(answer, Ok(()));
                 None
             }
             Job::MoveKey(wrap, answer) => {
-                answer.send(self.move_key(wrap)).ok();
+                reply(answer, self.move_key(wrap));
                 None
             }
             Job::Command(caller, command, answer) => match self.prepare(&caller, command) {
@@ -295,6 +296,10 @@ impl Core {
         while after != After::Nothing {
             match after {
                 After::Reset => core.reset().await?,
+                After::Erase => {
+                    (core, after) = core.aside(Self::erase_keys).await?;
+                    continue;
+                }
                 After::Stop => anyhow::bail!(
                     "the keys of this device are void and could not be erased; check the disk and start again"
                 ),
@@ -398,7 +403,7 @@ fn net_fact(event: NetEvent) -> Input {
 }
 
 /// A client that did not wait for its answer is not an error.
-fn reply(answer: Answer, result: Result<Reply, CommandError>) {
+fn reply<T>(answer: oneshot::Sender<T>, result: T) {
     if answer.send(result).is_err() {
         tracing::debug!("a client left before its answer");
     }
