@@ -5,6 +5,7 @@
 //! function, without a clock and without the order of arrival (PROTOCOL.md section 5.4).
 
 mod action;
+mod body;
 mod components;
 pub mod epoch;
 pub mod evaluate;
@@ -14,7 +15,7 @@ pub mod keyring;
 mod pin;
 pub mod statement;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::str::FromStr;

@@ -53,7 +53,8 @@ fn genesis(author: &Identity) -> Statement {
     Roster::genesis(author, Wall(1), Genesis { label, name, platform, hpke, salt: [9; 16] })
 }
 
-fn link(account: AccountId, device: &Identity, role: Role) -> Action {
+/// Links a device, with its consent.
+pub(crate) fn link(account: AccountId, device: &Identity, role: Role) -> Action {
     let (custody, challenge) = (Custody::Personal, ChallengeId([5; 32]));
     let hpke = device.hpke_public().to_vec();
     let consent = device.sign("consent", &consent_message(account, device.device(), &hpke, role, custody, challenge));
