@@ -3,7 +3,8 @@
 use super::*;
 use crate::id::EpochId;
 use crate::roster::Role;
-use crate::roster::statement::{Action, Link};
+use crate::roster::statement::Action;
+use crate::roster::tests::link;
 use crate::wire::message::Introduction;
 use crate::wire::object::Extensions;
 
@@ -207,24 +208,7 @@ fn a_revoked_owner_brings_nobody_in() {
 /// A link of `who` by a device, as it would say it.
 fn linking_statement(lab: &mut Lab, by: usize, who: &Identity) -> Message {
     let (owner, account) = (lab.devices[by].config.identity.clone(), lab.engine(by).account().unwrap());
-    let (role, custody, challenge) = (Role::Member, crate::roster::Custody::Personal, crate::id::ChallengeId([1; 32]));
-    let (device, hpke) = (who.device(), who.hpke_public().to_vec());
-    let consent = crate::roster::statement::consent_message(account, device, &hpke, role, custody, challenge);
-    let consent = who.sign("consent", &consent);
-    let action = Action::Link(Box::new(Link {
-        device,
-        hpke,
-        role,
-        custody,
-        holder: String::new(),
-        lease: 0,
-        name: "fresh".to_owned(),
-        platform: String::new(),
-        origin: Address::none(),
-        replaces: DeviceId::NONE,
-        challenge,
-        consent,
-    }));
+    let action = link(account, who, Role::Member);
     let statement = lab.devices[by].engine.roster.draft(&owner, lab.now.wall, action, &mut lab.rng);
     Message::Statements(vec![statement.bytes])
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use super::Lab;
 use crate::engine::command::{Command, Reply};
 use crate::engine::error::{CommandError, ErrorKind};
-use crate::id::{ChallengeId, DeviceId, StatementId};
-use crate::key::{self, Identity, PinSigner, Secret};
+use crate::id::StatementId;
+use crate::key::{self, PinSigner, Secret};
 use crate::limits;
-use crate::roster::statement::{Action, Link, PinSetting, Revoke, consent_message};
-use crate::roster::{Custody, Role, Roster, Status, VoidReason};
+use crate::roster::statement::{Action, PinSetting, Revoke};
+use crate::roster::tests::link;
+use crate::roster::{Role, Status, VoidReason};
 use crate::store::{Read, Table};
 use crate::time::Wall;
-use crate::wire::Address;
 use crate::wire::message::Message;
 
 fn seed(pin: &str) -> Secret {
@@ -51,27 +51,6 @@ impl Lab {
     fn void(&self, at: usize, id: StatementId) -> Option<VoidReason> {
         self.engine(at).roster.evaluation().void.get(&id).copied()
     }
-}
-
-/// Links a device, with its consent, as whoever holds its key can have it.
-fn link_action(roster: &Roster, device: &Identity, role: Role) -> Action {
-    let (custody, challenge) = (Custody::Personal, ChallengeId([5; 32]));
-    let (account, hpke) = (roster.account().unwrap(), device.hpke_public().to_vec());
-    let consent = consent_message(account, device.device(), &hpke, role, custody, challenge);
-    Action::Link(Box::new(Link {
-        device: device.device(),
-        hpke,
-        role,
-        custody,
-        holder: String::new(),
-        lease: 0,
-        name: "straw man".to_owned(),
-        platform: String::new(),
-        origin: Address::none(),
-        replaces: DeviceId::NONE,
-        challenge,
-        consent: device.sign("consent", &consent),
-    }))
 }
 
 fn kind(result: Result<Reply, CommandError>) -> Option<ErrorKind> {
@@ -226,7 +205,7 @@ fn peers_refuse_what_a_cheat_says_without_the_pin() {
         with_linked: false,
         honoured: std::collections::BTreeMap::new(),
     });
-    let link = link_action(&before, &lab.devices[3].config.identity, Role::Owner);
+    let link = link(before.account().unwrap(), &lab.devices[3].config.identity, Role::Owner);
     let role = Action::Role { device: lab.id(0), role: Role::Member };
     let pin = Action::Pin(Some(setting("thief")));
     let thief = PinSigner::from_seed(&seed("thief"));
