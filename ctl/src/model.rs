@@ -107,6 +107,18 @@ impl From<Props> for Manager {
 }
 
 impl Manager {
+    /// What a person should know who asks how things are, and need not hear each time.
+    fn advice(&self) -> Option<&'static str> {
+        (self.key_protection == "file").then_some(
+            "The key of this device lies beside its data: who can read the disk can read both. kinctl key move keeps it apart.",
+        )
+    }
+
+    /// Warnings and advice.
+    pub(crate) fn all_warnings(&self) -> impl Iterator<Item = &str> {
+        self.warnings.iter().map(String::as_str).chain(self.advice())
+    }
+
     /// `kinctl status --json`.
     pub(crate) fn json(&self, out: &Output) -> Value {
         let out_by = |state: &str| {
@@ -132,7 +144,7 @@ impl Manager {
             "update_needed": self.update_needed,
             "receiving": (self.changes_expected > 0)
                 .then(|| json!({"changes": self.changes_received, "of": self.changes_expected})),
-            "warnings": self.warnings.iter().map(|warning| out.sentence(warning)).collect::<Vec<_>>(),
+            "warnings": self.all_warnings().map(|warning| out.sentence(warning)).collect::<Vec<_>>(),
         })
     }
 }

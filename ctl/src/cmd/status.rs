@@ -19,8 +19,7 @@ pub(crate) async fn run(ctx: &Ctx<'_>) -> Result<(), Failure> {
         revoked(ctx.out, &status, &bus.devices().await?)?;
     }
     status
-        .warnings
-        .iter()
+        .all_warnings()
         .try_for_each(|warning| ctx.out.line(ctx.out.warn(&format!("Warning: {}", ctx.out.sentence(warning)))))
 }
 

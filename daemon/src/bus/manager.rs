@@ -86,7 +86,7 @@ const PUBLIC: [&str; 3] = ["Version", "State", "UpdateNeeded"];
 pub(super) fn values(facts: &Facts, view: &View, key: &KeyView) -> Values {
     let status = &view.status;
     let fingerprint = if key.locked.is_some() { String::new() } else { status.device.fingerprint() };
-    let warnings = status.warnings.iter().map(String::as_str).chain(vault::warning(key));
+    let warnings = status.warnings.iter().map(String::as_str).chain(key.locked.as_deref());
     let (revoked, pin) = (status.revoked.as_ref(), status.two_step.as_ref());
     let heads = status.heads.iter().map(|(author, number, _)| format!("{author}:{number}")).collect::<Vec<_>>();
     vec![

@@ -32,17 +32,6 @@ pub(super) fn check(call: &Call<'_>, object: &Object, method: &str) -> Result<()
     }
 }
 
-/// What a person should know about where the key is.
-pub(super) fn warning(key: &KeyView) -> Option<&str> {
-    match (&key.locked, key.place) {
-        (Some(why), _) => Some(why),
-        (None, Place::File) => Some(
-            "the key of this device lies beside its data: who can read the disk can read both; kinctl key move keeps it apart",
-        ),
-        (None, _) => None,
-    }
-}
-
 pub(super) fn status(call: &Call<'_>) -> Result<Message, Failure> {
     Options(call.args()?).finish()?;
     let KeyView { place, locked } = call.hub.core.key().borrow().clone();
