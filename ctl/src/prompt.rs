@@ -8,10 +8,15 @@ use tokio::sync::mpsc;
 use crate::error::Failure;
 use crate::output::Output;
 
-/// Lines that somebody types, or a script writes. They are read on a thread of their own, since a read
-/// of a terminal cannot be taken back.
+/// Lines that somebody types, or a script writes. They are read on a thread of their own, since a read of a terminal cannot
+/// be taken back; and only when one is wanted: the next may be a PIN, which is for somebody else to read.
 #[derive(Debug)]
-pub(crate) struct Lines(mpsc::UnboundedReceiver<String>);
+pub(crate) struct Lines {
+    wants: std::sync::mpsc::Sender<()>,
+    lines: mpsc::UnboundedReceiver<String>,
+    /// A line is being read, for whoever asks next.
+    wanted: bool,
+}
 
 impl Lines {
     /// Of standard input: a person's, or a script's pipe. What a person typed before being asked is not an answer.
@@ -34,21 +39,26 @@ impl Lines {
     }
 
     fn read(source: impl BufRead + Send + 'static) -> Self {
-        let (sender, receiver) = mpsc::unbounded_channel();
+        let (wants, wanted) = std::sync::mpsc::channel();
+        let (sender, lines) = mpsc::unbounded_channel();
         std::thread::spawn(move || {
-            let lines = source.lines().map_while(Result::ok);
-            for line in lines {
+            let mut source = source.lines();
+            while wanted.recv().is_ok() {
+                let Some(Ok(line)) = source.next() else { break };
                 if sender.send(line).is_err() {
                     break;
                 }
             }
         });
-        Self(receiver)
+        Self { wants, lines, wanted: false }
     }
 
-    /// The next line, trimmed; none at the end of input.
+    /// The next line, trimmed; none at the end of input. May be given up and asked again.
     pub(crate) async fn next(&mut self, out: &Output) -> Option<String> {
-        let line = self.0.recv().await?;
+        // Where the input has ended, so has what is received below.
+        self.wanted = self.wanted || self.wants.send(()).is_ok();
+        let line = self.lines.recv().await?;
+        self.wanted = false;
         out.answered();
         Some(line.trim().to_owned())
     }
@@ -89,12 +99,42 @@ pub(crate) fn nobody() -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::cli::{Color, Global};
 
+    fn output() -> Output {
+        Output::new(&Global { json: true, redact: false, color: Color::Never, socket: None })
+    }
+
     async fn answer(text: &'static str) -> Option<&'static str> {
-        let out = Output::new(&Global { json: true, redact: false, color: Color::Never, socket: None });
-        Lines::read(text.as_bytes()).choose(&out, "?", &["yes"]).await.unwrap()
+        Lines::read(text.as_bytes()).choose(&output(), "?", &["yes"]).await.unwrap()
+    }
+
+    /// A terminal, which gives a line at each read, and counts them.
+    struct Terminal(Arc<AtomicUsize>);
+
+    impl Read for Terminal {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            b"y\n".as_slice().read(buffer)
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn no_line_is_read_that_nobody_asked_for() {
+        let reads = Arc::<AtomicUsize>::default();
+        let mut lines = Lines::read(BufReader::new(Terminal(reads.clone())));
+        assert_eq!(lines.choose(&output(), "?", &["yes"]).await.unwrap(), Some("yes"));
+        drop(lines);
+        // The thread that reads is over.
+        while Arc::strong_count(&reads) > 1 {
+            std::thread::yield_now();
+        }
+        assert_eq!(reads.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test(flavor = "current_thread")]
